@@ -6,12 +6,11 @@ Does not know: what is in the tables (`store.schema`) or who asks.
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from store.errors import StoreError
@@ -37,11 +36,15 @@ class Database:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._migrate()
             elif not path.is_file():
-                raise StoreError("there is no catalogue here yet", where=str(path.parent), next_step="Add something: earmark add LINK")
+                raise StoreError(
+                    "there is no catalogue here yet", where=str(path.parent), next_step="Add something: earmark add LINK"
+                )
             else:
                 self._check(self.read())
         except (sqlite3.DatabaseError, OSError) as error:
-            raise StoreError(f"the database cannot be opened ({error})", where=str(path), next_step="Check the file and its folder's rights") from error
+            raise StoreError(
+                f"the database cannot be opened ({error})", where=str(path), next_step="Check the file and its folder's rights"
+            ) from error
 
     @classmethod
     def in_folder(cls, data_dir: Path, *, read_only: bool = False) -> Database:
@@ -73,7 +76,9 @@ class Database:
         try:
             connection.execute("begin immediate")
         except sqlite3.OperationalError as error:
-            raise StoreError(f"cannot write ({error})", where=str(self.path), next_step="Free disk space, or stop the other program") from error
+            raise StoreError(
+                f"cannot write ({error})", where=str(self.path), next_step="Free disk space, or stop the other program"
+            ) from error
         try:
             yield connection
             connection.execute("commit")
@@ -108,9 +113,9 @@ class Database:
         if not missing:
             return
         if not fresh:
-            with self.write() as connection:  # nobody else writes while the file is copied
-                connection.execute("select 1")
-                shutil.copy2(self.path, self.path.with_suffix(f".before-{missing[0][0].split()[0]}.db"))
+            copy = sqlite3.connect(self.path.with_suffix(f".before-{missing[0][0].split()[0]}.db"))
+            with closing(copy):
+                self.read().backup(copy)  # takes the write-ahead log along, which a file copy would miss
         for name, script in missing:
             with self.write() as connection:
                 if name in self._check(connection):
@@ -124,7 +129,9 @@ class Database:
         newer = applied - {name for name, _ in MIGRATIONS}
         if newer:
             raise StoreError(
-                f"it was made by a newer Earmark (migration {sorted(newer)[0]!r})", where=str(self.path), next_step="Upgrade Earmark"
+                f"it was made by a newer Earmark (migration {sorted(newer)[0]!r})",
+                where=str(self.path),
+                next_step="Upgrade Earmark",
             )
         return applied
 

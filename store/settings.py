@@ -126,9 +126,17 @@ def _fit(name: str, value: Any, hint: Any) -> Any:
             parts = value.split(",") if isinstance(value, str) else value
             return tuple(str(part).strip() for part in parts if str(part).strip())
         if hint is bool and isinstance(value, str):
-            return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False, "": False}[
-                value.lower()
-            ]
+            return {
+                "1": True,
+                "true": True,
+                "yes": True,
+                "on": True,
+                "0": False,
+                "false": False,
+                "no": False,
+                "off": False,
+                "": False,
+            }[value.lower()]
         return hint(value)
     except (KeyError, TypeError, ValueError) as error:
         raise SettingsError(f"{value!r} does not fit", where=f"setting {name}", next_step=f"It takes a {hint.__name__}") from error
