@@ -100,6 +100,12 @@ def save_chapters(connection: sqlite3.Connection, episode_id: str, chapters: tup
     connection.execute("update episode set chapters = ? where id = ?", (text, episode_id))
 
 
+def is_readable(connection: sqlite3.Connection, episode_id: str) -> bool:
+    """Tell whether an episode has a transcript."""
+    row = connection.execute("select 1 from episode where id = ? and transcript_id is not null", (episode_id,)).fetchone()
+    return row is not None
+
+
 def get_show(database: Database, show_id: str) -> Show:
     """Return a show, or raise `StoreError`."""
     row = database.read().execute("select * from show where id = ?", (show_id,)).fetchone()

@@ -22,6 +22,7 @@ MAX_ATTEMPTS = 5  # a job that fails or kills its worker this often is poison
 LEASE_S = 60.0
 BACK_OFF_S = 15.0  # doubled with each attempt
 BACK_OFF_MAX_S = 3600.0
+_BACK_IN_LINE = "update job set state = 'queued', attempt = attempt - 1, lease_owner = null, lease_until = null, updated_at = ?"
 ACTIVE = ("queued", "running", "paused")
 
 
@@ -44,6 +45,16 @@ class Job:
     updated_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Transcription so far: audio seconds and episodes."""
+
+    total_s: float
+    done_s: float
+    episodes: int
+    episodes_done: int
+
+
 def enqueue(
     connection: sqlite3.Connection,
     kind: JobKind,
@@ -56,10 +67,20 @@ def enqueue(
     """Add a job and return its id; None where the same kind of work is already waiting or running for that show or episode."""
     now = time.time()
     cursor = connection.execute(
-        "insert or ignore into job (kind, show_id, episode_id, options, not_before, created_at, updated_at) values (?, ?, ?, ?, ?, ?, ?)",
+        "insert or ignore into job (kind, show_id, episode_id, options, not_before, created_at, updated_at)"
+        " values (?, ?, ?, ?, ?, ?, ?)",
         (kind, show_id, episode_id, json.dumps(dict(options or {})), not_before, now, now),
     )
     return cursor.lastrowid if cursor.rowcount else None
+
+
+def enqueue_unless_active(
+    connection: sqlite3.Connection, kind: JobKind, *, episode_id: str, options: Mapping[str, Any] | None = None
+) -> int | None:
+    """Add a job for an episode that no job of any kind is waiting or running for; None where there is one."""
+    marks = ",".join("?" * len(ACTIVE))
+    row = connection.execute(f"select 1 from job where episode_id = ? and state in ({marks})", (episode_id, *ACTIVE)).fetchone()
+    return None if row else enqueue(connection, kind, episode_id=episode_id, options=options)
 
 
 def claim(
@@ -80,7 +101,7 @@ def claim(
             (now, now, MAX_ATTEMPTS),
         )
         rows = connection.execute(
-            f"select id from job where kind in ({marks}) and ((state = 'queued' and not_before <= ?)"  # noqa: S608 - only marks
+            f"select id from job where kind in ({marks}) and ((state = 'queued' and not_before <= ?)"
             f" or (state = 'running' and lease_until < ?)) order by case kind {order} end, not_before, id limit ?",
             (*kinds, now, now, *kinds, limit),
         ).fetchall()
@@ -119,7 +140,8 @@ def finish(connection: sqlite3.Connection, job: Job) -> None:
     """Mark a job as done, inside the transaction that commits its result."""
     fence(connection, job)
     connection.execute(
-        "update job set state = 'done', progress = 1, error = '', lease_owner = null, lease_until = null, updated_at = ? where id = ?",
+        "update job set state = 'done', progress = 1, error = '', lease_owner = null, lease_until = null, updated_at = ?"
+        " where id = ?",
         (time.time(), job.id),
     )
 
@@ -141,7 +163,7 @@ def release(connection: sqlite3.Connection, job: Job) -> None:
     """Give a job back untouched, as on Ctrl-C: the attempt does not count."""
     fence(connection, job)
     connection.execute(
-        "update job set state = 'queued', attempt = attempt - 1, lease_owner = null, lease_until = null, updated_at = ? where id = ?",
+        f"{_BACK_IN_LINE} where id = ?",
         (time.time(), job.id),
     )
 
@@ -150,8 +172,7 @@ def release_all(database: Database, owner: str) -> int:
     """Give back everything that `owner` still holds; returns how many."""
     with database.write() as connection:
         cursor = connection.execute(
-            "update job set state = 'queued', attempt = attempt - 1, lease_owner = null, lease_until = null, updated_at = ?"
-            " where state = 'running' and lease_owner = ?",
+            f"{_BACK_IN_LINE} where state = 'running' and lease_owner = ?",
             (time.time(), owner),
         )
     return cursor.rowcount
@@ -189,7 +210,7 @@ def list_jobs(
     marks = ",".join("?" * len(states))
     where = f"state in ({marks})" if states else "1"
     rows = database.read().execute(
-        f"select * from job where {where} and (? is null or episode_id = ?) order by updated_at desc, id desc limit ?",  # noqa: S608
+        f"select * from job where {where} and (? is null or episode_id = ?) order by updated_at desc, id desc limit ?",
         (*states, episode_id, episode_id, -1 if limit is None else limit),
     )
     return [_job(row) for row in rows]
@@ -201,6 +222,21 @@ def count_jobs(database: Database, *, since_id: int = 0) -> dict[tuple[str, str]
     return {(row["kind"], row["state"]): row["n"] for row in rows}
 
 
+def read_progress(database: Database) -> Progress:
+    """Return how far the transcription of everything that is queued, running or done in this queue has come, in audio seconds."""
+    row = (
+        database.read()
+        .execute(
+            "select coalesce(sum(e.duration_s), 0) as total_s, coalesce(sum(e.duration_s * j.progress), 0) as done_s,"
+            " count(*) as episodes, coalesce(sum(j.state = 'done'), 0) as done"
+            " from job j join episode e on e.id = j.episode_id"
+            " where j.kind = 'transcribe' and j.state in ('queued', 'running', 'done')"
+        )
+        .fetchone()
+    )
+    return Progress(row["total_s"], row["done_s"], row["episodes"], row["done"])
+
+
 def next_due_at(database: Database, kinds: Sequence[JobKind]) -> float | None:
     """Return the Unix time at which the next job of `kinds` can be claimed; None where nothing waits or runs."""
     marks = ",".join("?" * len(kinds))
@@ -208,7 +244,7 @@ def next_due_at(database: Database, kinds: Sequence[JobKind]) -> float | None:
         database.read()
         .execute(
             "select min(case state when 'queued' then not_before else lease_until end) as due from job"
-            f" where state in ('queued', 'running') and kind in ({marks})",  # noqa: S608 - only marks
+            f" where state in ('queued', 'running') and kind in ({marks})",
             tuple(kinds),
         )
         .fetchone()
@@ -219,7 +255,7 @@ def next_due_at(database: Database, kinds: Sequence[JobKind]) -> float | None:
 def _move(connection: sqlite3.Connection, job_id: int, states: Sequence[str], to: JobState) -> bool:
     marks = ",".join("?" * len(states))
     cursor = connection.execute(
-        f"update job set state = ?, lease_owner = null, lease_until = null, updated_at = ? where id = ? and state in ({marks})",  # noqa: S608
+        f"update job set state = ?, lease_owner = null, lease_until = null, updated_at = ? where id = ? and state in ({marks})",
         (to, time.time(), job_id, *states),
     )
     return cursor.rowcount == 1

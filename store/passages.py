@@ -73,7 +73,7 @@ def passages_by_id(database: Database, ids: Iterable[int]) -> dict[int, Passage]
     found = {}
     for part in _parts(list(ids)):
         marks = ",".join("?" * len(part))
-        for row in database.read().execute(f"select * from passage where id in ({marks})", part):  # noqa: S608 - only marks
+        for row in database.read().execute(f"select * from passage where id in ({marks})", part):
             found[int(row["id"])] = _passage(row)
     return found
 
@@ -92,7 +92,7 @@ def vectors_by_hash(database: Database, model: str, hashes: Iterable[str]) -> di
     for part in _parts(list(dict.fromkeys(hashes))):
         marks = ",".join("?" * len(part))
         rows = database.read().execute(
-            f"select text_hash, value from vector where model = ? and text_hash in ({marks})",  # noqa: S608 - only marks
+            f"select text_hash, value from vector where model = ? and text_hash in ({marks})",
             [model, *part],
         )
         for row in rows:

@@ -144,7 +144,7 @@ create table job (
 ) strict;
 create index job_by_state on job (state, not_before, id);
 create index job_by_episode on job (episode_id);
-create unique index job_once on job (kind, coalesce(episode_id, ''), coalesce(show_id, ''))
+create unique index job_once on job (kind, coalesce(episode_id, ''), coalesce(show_id, ''), coalesce(options ->> 'link', ''))
     where state in ('queued', 'running', 'paused');
 
 create table change (

@@ -1,0 +1,353 @@
+"""The terminal's door: `earmark ...`. It reads flags, calls the rooms, prints.
+
+Progress and warnings go to stderr, results to stdout; exit code 1 if anything failed. Heavy rooms are imported by the
+command that needs them, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from store.errors import EarmarkError
+
+if TYPE_CHECKING:
+    from store.database import Database
+    from store.settings import Settings
+
+app = typer.Typer(
+    help="Earmark turns a catalogue of talks into something you can search, and takes you to the moment.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: a third of the time
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder (default: EARMARK_DATA, else ./data).", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Offline = Annotated[bool | None, typer.Option("--offline", help="Never touch the network for models.", show_default=False)]
+Language = Annotated[str | None, typer.Option(help="Language code of the talks, such as en (default: detect).")]
+Model = Annotated[str | None, typer.Option(help="Whisper model: a name such as base, or a folder.")]
+Engine = Annotated[str | None, typer.Option(help="auto, faster-whisper or openai-whisper.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
+Captions = Annotated[str | None, typer.Option(help="Publisher transcripts: prefer, ignore or only.")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes.")]
+
+
+@app.command(epilog="Example: earmark add https://example.org/feed.xml --limit 10")
+def add(
+    sources: Annotated[list[str], typer.Argument(help="Files, folders, feeds, media links, or pages that yt-dlp knows.")],
+    limit: Annotated[int | None, typer.Option(help="At most so many episodes of each source, newest first.", min=1)] = None,
+    since: Annotated[str | None, typer.Option(help="Only episodes from this day on (YYYY-MM-DD).")] = None,
+    match: Annotated[str | None, typer.Option(help="Only titles that contain this (a regular expression).")] = None,
+    language: Language = None,
+    model: Model = None,
+    engine: Engine = None,
+    device: Device = None,
+    captions: Captions = None,
+    workers: Workers = None,
+    no_run: Annotated[bool, typer.Option("--no-run", help="Only queue; `earmark run` does the work later.")] = False,
+    as_json: Json = False,
+    offline: Offline = None,
+    data: Data = None,
+) -> None:
+    """Add talks: list SOURCE..., queue what is new, transcribe it and make it searchable."""
+    from pipeline.intake import take_in
+    from pipeline.sources import list_source
+
+    settings = _settings(data, engine=engine, device=device, captions=captions, workers=workers, offline=offline)
+    database = _database(settings)
+    options = _given(language=language, model=model, engine=engine, captions=captions)
+    failures, rows = 0, []
+    for source in sources:
+        try:
+            listing = list_source(source, settings, limit=limit, since=since, match=match)
+            with database.write() as connection:
+                taken = take_in(connection, listing, options)
+        except EarmarkError as error:
+            failures += 1
+            _complain(error)
+            rows.append({"source": source, "error": error.sentence})
+            continue
+        for warning in listing.warnings:
+            _say(f"{listing.title}: {warning}")
+        if not listing.episodes:
+            _say(f"{listing.title}: no episode fits")
+        _say(
+            f"{listing.title}: {len(taken.new)} new"
+            + (f", {len(taken.requeued)} tried again" if taken.requeued else "")
+            + (f", {len(taken.known)} already here" if taken.known else "")
+        )
+        rows.append({"source": source, "show_id": taken.show_id, "show": listing.title, "new": taken.new,
+                     "requeued": taken.requeued, "known": taken.known})  # fmt: skip
+    if any(row.get("new") or row.get("requeued") for row in rows) and not no_run:
+        failures += _work(settings, database)
+    if as_json:
+        _print_json({"sources": rows, "failed": failures})
+    _leave(failures)
+
+
+@app.command(epilog="Example: earmark run --workers 2")
+def run(
+    workers: Workers = None,
+    engine: Engine = None,
+    model: Model = None,
+    device: Device = None,
+    forever: Annotated[bool, typer.Option("--forever", help="Stay and wait for new work.")] = False,
+    offline: Offline = None,
+    data: Data = None,
+) -> None:
+    """Do what is queued: fetch, transcribe, index. Stop it at any time; it goes on where it was."""
+    settings = _settings(data, workers=workers, engine=engine, model=model, device=device, offline=offline)
+    _leave(_work(settings, _database(settings), forever=forever))
+
+
+@app.command(epilog="Example: earmark status --episodes")
+def status(
+    episodes: Annotated[bool, typer.Option("--episodes", help="List every episode.")] = False,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Show what is here, what waits, what failed and why."""
+    from store.report import catalogue_report, report_text
+
+    settings = _settings(data)
+    report = catalogue_report(_database(settings, read_only=True), with_episodes=episodes)
+    if as_json:
+        _print_json(report)
+    else:
+        typer.echo(report_text(report))
+
+
+@app.command(epilog='Example: earmark search "why is the sea salty" --since 2026-01-01')
+def search(
+    query: Annotated[list[str], typer.Argument(help='What somebody said. "Quotes" mean a phrase.')],
+    limit: Annotated[int, typer.Option(help="How many moments.", min=1, max=100)] = 5,
+    show: Annotated[list[str] | None, typer.Option(help="Only this show (id or part of its title); may be repeated.")] = None,
+    episode: Annotated[list[str] | None, typer.Option(help="Only this episode (id or part of its title).")] = None,
+    speaker: Annotated[list[str] | None, typer.Option(help="Only what this speaker says.")] = None,
+    language: Annotated[list[str] | None, typer.Option(help="Only talks in this language.")] = None,
+    since: Annotated[str, typer.Option(help="From this day on (YYYY-MM-DD).")] = "",
+    until: Annotated[str, typer.Option(help="Up to this day.")] = "",
+    sort: Annotated[str, typer.Option(help="best or newest.")] = "best",
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    """Find the moments where somebody says it."""
+    from dataclasses import asdict
+
+    from index.query import Filters
+    from index.search import Searcher
+    from store.episodes import find_episodes, find_shows
+
+    settings = _settings(data)
+    database = _database(settings, read_only=True)
+    filters = Filters(
+        show_ids=tuple(found.id for word in show or () for found in _some(find_shows(database, word), "show", word)),
+        episode_ids=tuple(found.id for word in episode or () for found in _some(find_episodes(database, word), "episode", word)),
+        speakers=tuple(speaker or ()),
+        languages=tuple(language or ()),
+        since=since,
+        until=until,
+    )
+    text = " ".join(query)
+    answer = Searcher(settings, database).search(text, limit=limit, filters=filters, sort=sort)
+    if as_json:
+        _print_json(asdict(answer))
+        return
+    from index.present import moments_text
+
+    typer.echo(moments_text(answer, in_colour=sys.stdout.isatty()))
+
+
+@app.command(epilog="Example: earmark transcript sourdough")
+def transcript(
+    episode: Annotated[str, typer.Argument(help="Episode: its id, address, or part of its title.")],
+    data: Data = None,
+) -> None:
+    """Read one episode's transcript."""
+    _take_away(_settings(data), episode, "md", None)
+
+
+@app.command(epilog="Example: earmark export sourdough --format srt --output talk.srt")
+def export(
+    episode: Annotated[str, typer.Argument(help="Episode: its id, address, or part of its title.")],
+    format: Annotated[str, typer.Option("--format", "-f", help="srt, vtt, txt, json or md.")] = "srt",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write (default: print).")] = None,
+    data: Data = None,
+) -> None:
+    """Take an episode's transcript away as a file."""
+    _take_away(_settings(data), episode, format, output)
+
+
+@app.command(epilog="Example: earmark remove sourdough --yes")
+def remove(
+    what: Annotated[str, typer.Argument(help="Episode or show: id, address, or part of its title.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    whole_show: Annotated[bool, typer.Option("--show", help="Remove a whole show.")] = False,
+    data: Data = None,
+) -> None:
+    """Remove an episode, or with --show a show, from everything."""
+    from store.episodes import find_episodes, find_shows, list_episodes, remove_episode, remove_show
+
+    settings = _settings(data)
+    database = _database(settings)
+    found: Any = find_shows(database, what) if whole_show else find_episodes(database, what)
+    target = _one(found, "show" if whole_show else "episode", what)
+    count = f" with {len(list_episodes(database, show_id=target.id))} episodes" if whole_show else ""
+    if not yes and not typer.confirm(f"Remove {target.title!r}{count}?"):
+        raise typer.Exit(1)
+    with database.write() as connection:
+        paths = (remove_show if whole_show else remove_episode)(connection, target.id)
+    for path in paths:
+        (database.folder / path).unlink(missing_ok=True)
+    _publish(settings, database)
+    _say(f"Removed {target.title}{count}")
+
+
+@app.command(epilog="Example: earmark reindex")
+def reindex(data: Data = None) -> None:
+    """Make the index again from the database; nothing is transcribed or embedded again."""
+    from index.build import rebuild_index
+
+    settings = _settings(data)
+    _say(f"Index rebuilt: {rebuild_index(_database(settings), settings)}")
+
+
+@app.command(epilog="Example: earmark serve --port 8000")
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    data: Data = None,
+) -> None:
+    """Serve the search page."""
+    from app import serve as serve_app
+
+    serve_app(_settings(data, host=host, port=port))
+
+
+@app.command(epilog="Example: earmark doctor --json")
+def doctor(as_json: Json = False, data: Data = None) -> None:
+    """Check what Earmark needs: packages, models, device, disk, queue, index."""
+    from dataclasses import asdict
+
+    from index.health import check_index
+    from pipeline.health import check_pipeline
+    from store.health import check_rooms, check_store
+
+    settings = _settings(data)
+    checks = [*check_rooms(Path(__file__).parent), *check_pipeline(settings), *check_store(settings), *check_index(settings)]
+    if as_json:
+        _print_json([asdict(check) for check in checks])
+    else:
+        for check in checks:
+            typer.echo(
+                f"{'ok  ' if check.ok else 'LOOK'}  {check.name}: {check.found}"
+                + (f" -> {check.next_step}" if check.next_step else "")
+            )
+    _leave(sum(not check.ok for check in checks))
+
+
+# --- between the flags and the rooms ----------------------------------------------------------------------------------
+
+
+def _settings(data: Path | None, **flags: Any) -> Settings:
+    from store.settings import load_settings
+
+    return load_settings(data, flags)
+
+
+def _database(settings: Settings, *, read_only: bool = False) -> Database:
+    from store.database import Database
+
+    return Database.in_folder(settings.data_dir, read_only=read_only)
+
+
+def _work(settings: Settings, database: Database, *, forever: bool = False) -> int:
+    """Run the workers until nothing is left; return how many jobs failed."""
+    from pipeline.run import run_workers
+
+    return run_workers(settings, database, "index.build:IndexStage", forever=forever)
+
+
+def _publish(settings: Settings, database: Database) -> None:
+    from index.build import IndexStage
+
+    IndexStage(settings, database).publish()
+
+
+def _take_away(settings: Settings, word: str, form: str, output: Path | None) -> None:
+    from store.episodes import find_episodes
+    from store.export import FORMATS
+    from store.files import write_atomic
+    from store.transcripts import read_segments
+
+    if form not in FORMATS:
+        raise EarmarkError(f"{form!r} is not a format", next_step=f"Take one of {', '.join(FORMATS)}")
+    database = _database(settings, read_only=True)
+    episode = _one(find_episodes(database, word), "episode", word)
+    if episode.transcript_id is None:
+        raise EarmarkError("there is no transcript yet", where=episode.title, next_step="See why: earmark status")
+    text = FORMATS[form](episode, read_segments(database, episode.transcript_id))
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_atomic(output, text.encode())
+        _say(f"Wrote {output}")
+
+
+def _some(found: list[Any], kind: str, word: str) -> list[Any]:
+    if not found:
+        raise EarmarkError(f"no {kind} is called {word!r}", next_step="See what is here: earmark status --episodes")
+    return found
+
+
+def _one(found: list[Any], kind: str, word: str) -> Any:
+    first = _some(found, kind, word)[0]
+    if len(found) > 1 and word not in (first.id, first.title):
+        names = "; ".join(f"{item.id} {item.title}" for item in found[:5])
+        raise EarmarkError(f"{len(found)} {kind}s fit {word!r}", next_step=f"Name one by its id: {names}")
+    return first
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _complain(error: EarmarkError) -> None:
+    _say(f"error: {error.sentence}")
+
+
+def _leave(failures: int) -> None:
+    if failures:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; a failure is one sentence and exit code 1."""
+    try:
+        app()
+    except EarmarkError as error:
+        _complain(error)
+        sys.exit(1)
+    except BrokenPipeError:  # `earmark transcript x | head`
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
