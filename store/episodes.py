@@ -213,6 +213,11 @@ def set_recording(connection: sqlite3.Connection, episode_id: str, recording_id:
     )
 
 
+def set_duration(connection: sqlite3.Connection, episode_id: str, duration_s: float) -> None:
+    """Write down how long an episode is."""
+    connection.execute("update episode set duration_s = ? where id = ?", (duration_s, episode_id))
+
+
 def set_transcript(connection: sqlite3.Connection, episode_id: str, transcript_id: int) -> None:
     """Make a transcript the episode's current one; one that nobody uses any more goes."""
     row = connection.execute("select transcript_id from episode where id = ?", (episode_id,)).fetchone()

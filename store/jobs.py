@@ -178,6 +178,20 @@ def release_all(database: Database, owner: str) -> int:
     return cursor.rowcount
 
 
+def renew_all(database: Database, owner: str, *, lease_s: float = LEASE_S) -> None:
+    """Renew every lease that `owner` holds."""
+    with database.write() as connection:
+        connection.execute(
+            "update job set lease_until = ? where state = 'running' and lease_owner = ?", (time.time() + lease_s, owner)
+        )
+
+
+def end_leases(database: Database, owner_like: str) -> None:
+    """Let the leases of a worker that is known to be dead run out now; the attempts still count."""
+    with database.write() as connection:
+        connection.execute("update job set lease_until = 0 where state = 'running' and lease_owner like ?", (owner_like,))
+
+
 def retry(connection: sqlite3.Connection, job_id: int) -> bool:
     """Queue a failed or cancelled job again, with its own options and a fresh count of attempts."""
     cursor = connection.execute(
