@@ -199,9 +199,14 @@ def get_recording(database: Database, recording_id: int) -> Recording:
     return Recording(row["id"], row["sha256"], path, row["size_bytes"], row["duration_s"], row["warning"])
 
 
-def drop_recording_file(connection: sqlite3.Connection, recording_id: int) -> None:
-    """Forget where the file was: retention deleted it."""
-    connection.execute("update recording set path = '' where id = ?", (recording_id,))
+def drop_file(database: Database, recording: Recording) -> None:
+    """Delete a recording's file if it is one of ours; a file that the user pointed to is never touched."""
+    path = Path(recording.path)
+    if not recording.path or not path.is_relative_to(database.folder.absolute()):
+        return
+    with database.write() as connection:
+        connection.execute("update recording set path = '' where id = ?", (recording.id,))
+    path.unlink(missing_ok=True)
 
 
 def set_recording(connection: sqlite3.Connection, episode_id: str, recording_id: int) -> None:

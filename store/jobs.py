@@ -126,6 +126,11 @@ def heartbeat(database: Database, job: Job, *, progress: float | None = None, le
         )
 
 
+def set_progress(connection: sqlite3.Connection, job: Job, progress: float) -> None:
+    """Write down how far a job is (0 to 1), inside the transaction that commits what was done."""
+    connection.execute("update job set progress = ?, updated_at = ? where id = ?", (progress, time.time(), job.id))
+
+
 def fence(connection: sqlite3.Connection, job: Job) -> None:
     """Raise `LeaseLost` unless this attempt still owns the job. Every write of a worker begins with it, in the same transaction."""
     row = connection.execute(

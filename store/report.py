@@ -12,6 +12,7 @@ from typing import Any
 from store.database import Database
 from store.episodes import list_episodes, list_shows, totals
 from store.jobs import count_jobs, list_jobs, read_progress
+from store.links import redact
 
 FAILED_SHOWN = 20
 
@@ -21,7 +22,7 @@ def catalogue_report(database: Database, *, with_episodes: bool = False) -> dict
     titles = {episode.id: episode.title for episode in list_episodes(database)}
     report: dict[str, Any] = {
         "totals": asdict(totals(database)),
-        "shows": [{"id": show.id, "title": show.title, "link": redact_link(show.link)} for show in list_shows(database)],
+        "shows": [{"id": show.id, "title": show.title, "link": redact(show.link)} for show in list_shows(database)],
         "queue": {f"{kind}.{state}": count for (kind, state), count in sorted(count_jobs(database).items())},
         "progress": asdict(read_progress(database)),
         "running": [_job_row(job, titles) for job in list_jobs(database, states=("running",))],
@@ -59,9 +60,8 @@ def report_text(report: dict[str, Any]) -> str:
     for episode in report.get("episodes", ()):
         state = "    " if episode["readable"] else "wait"
         warning = f"  ({episode['warning']})" if episode["warning"] else ""
-        lines.append(
-            f"  {state} {episode['id']}  {episode['published'][:10]:10}  {length(episode['duration_s']):>8}  {episode['title']}{warning}"
-        )
+        when, long = episode["published"][:10], length(episode["duration_s"])
+        lines.append(f"  {state} {episode['id']}  {when:10}  {long:>8}  {episode['title']}{warning}")
     return "\n".join(lines)
 
 
@@ -74,24 +74,12 @@ def length(duration_s: float | None) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def redact_link(link: str) -> str:
-    """Hide what may be a secret in an address: user, password, and the values of its query."""
-    from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
-
-    parts = urlsplit(link)
-    if parts.scheme not in ("http", "https"):
-        return link
-    host = parts.netloc.rpartition("@")[2]
-    query = urlencode([(name, "…") for name, _ in parse_qsl(parts.query, keep_blank_values=True)], safe="…")
-    return urlunsplit((parts.scheme, ("…@" if "@" in parts.netloc else "") + host, parts.path, query, ""))
-
-
 def _job_row(job: Any, titles: dict[str, str]) -> dict[str, Any]:
     return {
         "id": job.id,
         "kind": job.kind,
         "episode_id": job.episode_id,
-        "title": titles.get(job.episode_id or "", redact_link(str(job.options.get("link", "")))),
+        "title": titles.get(job.episode_id or "", redact(str(job.options.get("link", "")))),
         "attempt": job.attempt,
         "progress": job.progress,
         "error": job.error,

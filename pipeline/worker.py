@@ -1,0 +1,274 @@
+"""One worker process: claim a job, call its stage, commit the result.
+
+Comes in: settings and the index stage handed on by the door. Goes out: what the stages made, in the store.
+Three threads share the work so that none waits for another: one fetches (network), one decodes and finds speech for the next
+episodes (disk and a little CPU), the main one runs the model and indexes. A heartbeat keeps the leases.
+Does not know: how any stage does its work, or that there are other workers: the store's leases keep them apart.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.attempts import attempt, settings_for
+from pipeline.decoding import Decoding
+from pipeline.intake import take_in
+from store import episodes, jobs, passages, transcripts
+from store.database import Database
+from store.errors import EarmarkError
+from store.jobs import Job
+from store.records import JobKind, Passage, Segment
+from store.settings import Settings
+
+FETCH_KINDS: tuple[JobKind, ...] = ("remove", "list", "sync", "fetch")
+ALL_KINDS: tuple[JobKind, ...] = (*FETCH_KINDS, "transcribe", "index")
+IDLE_S = 0.3
+INDEX_TOGETHER = 16  # episodes that are made searchable in one step
+WAIT_FOR_RETRY_S = 120.0  # a run that has nothing else to do waits this long for a job that backs off
+RECORDINGS_FOLDER = "recordings"
+
+log = logging.getLogger("earmark.worker")
+
+
+class IndexStage(Protocol):
+    """What a worker needs of the index room."""
+
+    model: str  # the embedder's stamp, under which vectors are kept
+
+    def prepare(
+        self, episode_id: str, segments: Sequence[Segment], language: str | None
+    ) -> tuple[list[Passage], dict[str, passages.Vector]]:
+        """Cut and embed an episode: passages, and vectors by text hash."""
+
+    def publish(self) -> object:
+        """Make everything that was committed searchable."""
+
+
+StageFactory = Callable[[Settings, Database], IndexStage]
+
+
+def work(settings: Settings, index_stage: StageFactory, pipe: Connection, forever: bool) -> None:
+    """Be one worker process until nothing is left. What a person should read goes through `pipe`."""
+    speaking = threading.Lock()
+
+    def say(text: str) -> None:
+        with speaking:
+            pipe.send(text)
+
+    worker = Worker(settings, index_stage, say)
+    try:
+        worker.run(forever=forever)
+    except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or the parent is gone
+        pass
+    finally:
+        worker.stop()
+
+
+class Worker:
+    """The three threads and what they share."""
+
+    def __init__(self, settings: Settings, index_stage: StageFactory, say: Callable[[str], None]) -> None:
+        """Open the store; models are loaded when a job first needs them."""
+        self.settings = settings
+        self.say = say
+        self.database = Database.in_folder(settings.data_dir)
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
+        self._index_factory = index_stage
+        self._index: IndexStage | None = None
+        self._decoding = Decoding(settings, self.database, self.owner, say)
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def run(self, *, forever: bool = False) -> None:
+        """Work until nothing is left to do, or for ever."""
+        for body in (self._beat, self._fetch, self._prepare):
+            thread = threading.Thread(target=self._guarded, args=(body,), name=body.__name__, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        while not self._stopping.is_set():
+            if self._index_due() or self._decoding.step():
+                continue
+            if self._is_over(forever):
+                break
+            self._stopping.wait(IDLE_S)
+
+    def stop(self) -> None:
+        """Let the threads end and give every lease back."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(timeout=10)
+        self._decoding.close()
+        jobs.release_all(self.database, self.owner)
+
+    # --- threads ------------------------------------------------------------------------------------------------------
+
+    def _guarded(self, body: Callable[[], None]) -> None:
+        """Run a thread; should it break, the process ends, and its parent starts another."""
+        try:
+            body()
+        except BaseException:
+            log.exception("thread %s broke", body.__name__)
+            self.say(f"a worker thread broke ({body.__name__.strip('_')}); the log has the details")
+            os._exit(70)
+
+    def _beat(self) -> None:
+        parent = os.getppid()
+        while not self._stopping.wait(jobs.LEASE_S / 4):
+            if os.getppid() != parent:  # the parent was killed: nobody would stop us any more
+                os._exit(71)
+            jobs.renew_all(self.database, self.owner)
+
+    def _fetch(self) -> None:
+        while not self._stopping.is_set():
+            claimed = jobs.claim(self.database, self.owner, FETCH_KINDS)
+            if not claimed:
+                self._stopping.wait(IDLE_S)
+            for job in claimed:
+                self._attempt(job, self._handler(job.kind))
+
+    def _prepare(self) -> None:
+        while not self._stopping.is_set():
+            claimed = jobs.claim(self.database, self.owner, ("transcribe",)) if self._decoding.has_room() else []
+            if not claimed:
+                self._stopping.wait(IDLE_S)
+            for job in claimed:
+                self._attempt(job, self._decoding.prepare)
+
+    # --- jobs ---------------------------------------------------------------------------------------------------------
+
+    def _attempt(self, job: Job, handler: Callable[[Job], None]) -> None:
+        attempt(self.database, job, handler, self.say)
+
+    def _handler(self, kind: JobKind) -> Callable[[Job], None]:
+        handlers: dict[JobKind, Callable[[Job], None]] = {
+            "list": self._list,
+            "sync": self._list,
+            "fetch": self._fetch_episode,
+            "remove": self._remove,
+        }
+        return handlers[kind]
+
+    def _list(self, job: Job) -> None:
+        from pipeline.sources import list_source
+
+        options = dict(job.options)
+        link = options.pop("link", None) or episodes.get_show(self.database, job.show_id or "").link
+        narrow = {name: options.pop(name, None) for name in ("limit", "since", "match")}
+        listing = list_source(link, self._settings_for(job), **narrow)
+        with self.database.write() as connection:
+            jobs.fence(connection, job)
+            taken = take_in(connection, listing, options)
+            jobs.finish(connection, job)
+        self.say(f"{listing.title}: {len(taken.new)} new episodes")
+
+    def _fetch_episode(self, job: Job) -> None:
+        from pipeline.sources import fetch_captions, fetch_chapters, fetch_media
+
+        settings = self._settings_for(job)
+        episode = episodes.get_episode(self.database, job.episode_id or "")
+        chapters = () if episode.chapters else fetch_chapters(episode, settings)
+        captions = None if settings.captions == "ignore" else fetch_captions(episode, settings)
+        if captions is not None:
+            head, segments = captions
+            with self.database.write() as connection:
+                jobs.fence(connection, job)
+                transcript_id = transcripts.save_transcript(connection, head, segments, None)
+                episodes.set_transcript(connection, episode.id, transcript_id)
+                if episode.duration_s is None and segments:
+                    episodes.set_duration(connection, episode.id, segments[-1].end_s)
+                if chapters:
+                    episodes.save_chapters(connection, episode.id, chapters)
+                jobs.enqueue(connection, "index", episode_id=episode.id, options=job.options)
+                jobs.finish(connection, job)
+            self.say(f"{episode.title}: the publisher's transcript is used")
+            return
+        if settings.captions == "only":
+            raise EarmarkError(
+                "the publisher offers no transcript", where=episode.title, next_step="Try again with --captions prefer"
+            )
+
+        def report(share: float) -> None:
+            jobs.heartbeat(self.database, job, progress=share)
+
+        fetched = fetch_media(episode, self.database.folder / RECORDINGS_FOLDER, settings, report)
+        path = str(fetched.path.relative_to(self.database.folder)) if fetched.is_ours else str(fetched.path.absolute())
+        with self.database.write() as connection:
+            jobs.fence(connection, job)
+            recording_id = episodes.save_recording(connection, fetched.sha256, path, fetched.size_bytes, None, fetched.warning)
+            episodes.set_recording(connection, episode.id, recording_id)
+            if chapters:
+                episodes.save_chapters(connection, episode.id, chapters)
+            jobs.enqueue(connection, "transcribe", episode_id=episode.id, options=job.options)
+            jobs.finish(connection, job)
+        kept = episodes.get_recording(self.database, recording_id).path
+        if fetched.is_ours and Path(kept) != fetched.path:  # the same content was here already
+            fetched.path.unlink(missing_ok=True)
+
+    def _remove(self, job: Job) -> None:
+        target = job.episode_id or job.show_id or ""
+        with self.database.write() as connection:
+            jobs.fence(connection, job)
+            remove = episodes.remove_episode if job.episode_id else episodes.remove_show
+            paths = remove(connection, target)  # takes this job's row along
+        for path in paths:
+            (self.database.folder / path).unlink(missing_ok=True)
+        self._stage().publish()
+
+    def _index_due(self) -> bool:
+        """Index what is due; tell whether there was anything."""
+        claimed = jobs.claim(self.database, self.owner, ("index",), limit=INDEX_TOGETHER)
+        indexed = [job for job in claimed if self._attempt_index(job)]
+        if indexed:
+            self._stage().publish()
+            for job in indexed:
+                title = episodes.get_episode(self.database, job.episode_id or "").title
+                self.say(f"{title}: searchable")
+        return bool(claimed)
+
+    def _attempt_index(self, job: Job) -> bool:
+        done = False
+
+        def index(job: Job) -> None:
+            nonlocal done
+            episode = episodes.get_episode(self.database, job.episode_id or "")
+            assert episode.transcript_id is not None
+            segments = transcripts.read_segments(self.database, episode.transcript_id)
+            head = transcripts.read_head(self.database, episode.transcript_id)
+            stage = self._stage()
+            cut, vectors = stage.prepare(episode.id, segments, head.language or episode.language)
+            with self.database.write() as connection:
+                jobs.fence(connection, job)
+                passages.replace_passages(connection, episode.id, cut)
+                passages.save_vectors(connection, stage.model, vectors)
+                jobs.finish(connection, job)
+            done = True
+
+        self._attempt(job, index)
+        return done
+
+    def _stage(self) -> IndexStage:
+        if self._index is None:
+            self._index = self._index_factory(self.settings, self.database)
+        return self._index
+
+    def _settings_for(self, job: Job) -> Settings:
+        return settings_for(self.settings, job)
+
+    def _is_over(self, forever: bool) -> bool:
+        if forever:
+            return False
+        due_at = jobs.next_due_at(self.database, ALL_KINDS)
+        if due_at is None:
+            return True
+        if due_at - time.time() > max(WAIT_FOR_RETRY_S, jobs.LEASE_S):
+            self.say("what is left waits for a later try: `earmark run` goes on with it")
+            return True
+        return False
