@@ -74,7 +74,7 @@ class Decoding:
         recording = episodes.get_recording(self.database, episode.recording_id)
         engine_key = (settings.engine, settings.model)
         engine = self._engine(engine_key, settings)
-        asked = settings.language or episode.language or ""
+        asked = settings.language  # what a feed says of its language is too often a default that nobody changed
         options: dict[str, object] = {"language": asked, "compute_type": engine.compute_type, "plan": PLAN_VERSION}
         known = transcripts.transcript_of_recording(self.database, recording.id, engine.name, engine.model, options)
         if known is not None:
