@@ -55,7 +55,8 @@ PHANTOMS = frozenset(
         "subtitulos realizados por la comunidad de amara org", "sottotitoli creati dalla comunita amara org",
         "sottotitoli e revisione a cura di qtss", "legendas pela comunidade amara org",
         "ondertiteld door de amara org gemeenschap", "продолжение следует", "субтитры сделал dimatorzok",
-        "спасибо за просмотр", "ご視聴ありがとうございました", "시청해주셔서 감사합니다", "请不吝点赞 订阅 转发 打赏支持明镜与点点栏目",
+        "спасибо за просмотр", "ご視聴ありがとうございました", "시청해주셔서 감사합니다",
+        "请不吝点赞 订阅 转发 打赏支持明镜与点点栏目",
     }
 )  # fmt: skip
 

@@ -7,6 +7,7 @@ Does not know: recordings, jobs.
 from __future__ import annotations
 
 import importlib.metadata
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -69,6 +70,7 @@ class OpenaiWhisper:
         chosen = checkpoint.alignment_heads or [(layer, head) for layer in range(layers // 2, layers) for head in range(heads)]
         self._heads = {layer: [head for at, head in chosen if at == layer] for layer in sorted({at for at, _ in chosen})}
         self._tokenizers: dict[str, Any] = {}
+        self._one = threading.Lock()  # the cache hangs on the model's modules: two texts at once would mix
 
     @property
     def multilingual(self) -> bool:
@@ -95,7 +97,7 @@ class OpenaiWhisper:
         tokenizer = self._tokenizer("en")
         found = []
         for audio in audios:
-            with torch.inference_mode():
+            with self._one, torch.inference_mode():
                 encoded = self._encode([audio], padded_s(len(audio) / SAMPLE_RATE_HZ))
                 start = torch.tensor([[tokenizer.sot]], device=self.device)
                 logits = self._whisper.decoder(start, encoded)[0, 0, list(tokenizer.all_language_tokens)]
@@ -108,7 +110,7 @@ class OpenaiWhisper:
 
         tokenizer = self._tokenizer(batch[0].language or "en")
         try:
-            with torch.inference_mode():
+            with self._one, torch.inference_mode():
                 encoded = self._encode([chunk.audio for chunk in batch], length_s)
                 texts, logprobs, no_speech = self._generate(encoded, tokenizer, length_s, temperature)
                 spoken = [index for index, text in enumerate(texts) if text]
