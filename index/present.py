@@ -25,7 +25,9 @@ def moments_text(answer: SearchAnswer, *, in_colour: bool) -> str:
         where = " · ".join(part for part in parts if part)
         text = textwrap.shorten(moment.text, QUOTE_CHARACTERS, placeholder=" …")
         quote = "\n".join(f"   {line}" for line in textwrap.wrap(_marked(answer.query, text, bold, plain), WIDTH))
-        blocks.append(f"{number}. {bold}{clock(moment.start_s)}{plain}  {where}\n{quote}\n   {dim}{_link(moment.play_url, moment)}{plain}")
+        blocks.append(
+            f"{number}. {bold}{clock(moment.start_s)}{plain}  {where}\n{quote}\n   {dim}{_link(moment.play_url, moment)}{plain}"
+        )
     side = {"lexical": "by words only", "dense": "by meaning only"}.get(answer.degraded or "", "")
     note = f" ({side}: the other half failed or was late)" if side else ""
     if not blocks:

@@ -41,7 +41,7 @@ def save_transcript(
             head.engine,
             head.model,
             head.language,
-            json.dumps(head.options),
+            json.dumps(head.options, sort_keys=True),
             json.dumps(head.warnings, ensure_ascii=False),
             time.time(),
         ),
@@ -109,7 +109,7 @@ def transcript_of_recording(
         database.read()
         .execute(
             "select id from transcript where recording_id = ? and engine = ? and model = ? and options = ? order by id desc",
-            (recording_id, engine, model, json.dumps(options)),
+            (recording_id, engine, model, json.dumps(options, sort_keys=True)),
         )
         .fetchone()
     )

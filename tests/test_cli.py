@@ -72,7 +72,8 @@ def test_the_answer_has_the_agreed_shape(terminal: Terminal) -> None:
     answer = terminal.json("search", "how does it work")
     assert list(answer) == ["query", "took_ms", "degraded", "moments"] and answer["degraded"] is None
     assert list(answer["moments"][0]) == [
-        "episode_id", "show_id", "show", "title", "published", "start_s", "end_s", "speaker", "text", "score", "play_url", "page_url",
+        "episode_id", "show_id", "show", "title", "published", "start_s", "end_s",
+        "speaker", "text", "score", "play_url", "page_url",
     ]  # fmt: skip
     assert "moments in" in terminal("search", "how does it work").stdout
 
