@@ -39,7 +39,7 @@ UNSURE_NO_SPEECH = 0.2  # for texts that Whisper is known to make of silence
 HOLE_S = 8.0  # speech this long without a word was left out
 SPARSE_S = 6.0  # a chunk at least this long ...
 SPARSE_WORDS_PER_S = 0.25  # ... with fewer words was left out
-FOREIGN_SHARE = 0.3
+FOREIGN_SHARE = 0.5
 SHORTEST_HALF_S = 3.0
 RETRY_TEMPERATURE = 0.4
 
