@@ -18,6 +18,7 @@ ShowKind = Literal["feed", "site", "folder", "file", "link"]
 TranscriptSource = Literal["engine", "publisher", "site", "site-automatic", "sidecar"]
 
 INTERPOLATED = "interpolated"  # segment flag: word times were spread evenly, nobody measured them
+UNTIMED = "untimed"  # segment flag: its source has no times at all, they are an estimate over the whole recording
 SUSPECT = "suspect"  # segment flag: a check of `pipeline.guard` still failed after decoding again
 
 
@@ -88,6 +89,7 @@ class ShowListing:
     last_modified: str = ""
     next_page: str = ""
     warnings: tuple[str, ...] = ()
+    unchanged: bool = False  # the source says that nothing is new since `etag` or `last_modified`; `episodes` is empty then
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class Episode:
     recording_id: int | None
     transcript_id: int | None
     warning: str
+    chapters_url: str = ""
 
 
 # --- recording and transcript -----------------------------------------------------------------------------------------

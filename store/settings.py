@@ -42,6 +42,7 @@ class Settings:
     threads: int = _setting(0, "CPU threads of a worker; 0 = cores divided by workers")
     workers: int = _setting(1, "Worker processes of `earmark run`")
     captions: str = _setting("prefer", "Publisher transcripts: `prefer`, `ignore` or `only`")
+    automatic_captions: bool = _setting(False, "Count a site's automatic captions as a publisher's transcript")
     keep_recordings: str = _setting("keep", "Fetched recordings after transcription: `keep` or `drop`")
     offline: bool = _setting(False, "Never touch the network for models")
     models_dir: str = _setting("", "Folder for converted and downloaded models; empty = the user's cache folder")
