@@ -7,6 +7,7 @@ Does not know: engines, devices. Nothing here can execute: tensors only, pickles
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import struct
 from dataclasses import dataclass
@@ -44,9 +45,10 @@ def read_checkpoint(weights: Weights) -> Checkpoint:
         if weights.format == "transformers":
             return _from_transformers(weights.path)
         return _from_openai(weights.path)
-    except (KeyError, ValueError, struct.error, OSError) as error:
+    except (KeyError, ValueError, struct.error, OSError, RuntimeError, pickle.UnpicklingError) as error:
+        reason = (str(error).splitlines() or [""])[0]
         raise WeightsError(
-            f"the weights cannot be read as a Whisper model ({type(error).__name__}: {error})",
+            f"the weights cannot be read as a Whisper model ({type(error).__name__}: {reason})",
             where=str(weights.path),
             next_step="Fetch them again",
         ) from error
@@ -83,8 +85,22 @@ def _convert(source: Path, folder: Path) -> None:
         raise WeightsError(
             f"the model cannot be converted ({error})", where=str(source), next_step="Use --engine openai-whisper for it"
         ) from error
+    _name_languages(part)
     shutil.rmtree(folder, ignore_errors=True)
     part.replace(folder)
+
+
+def _name_languages(folder: Path) -> None:
+    """Write down which tokens are languages, where the source did not: without them none is ever detected."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if config.get("lang_ids"):
+        return
+    marks = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+    ids = {mark["content"]: mark["id"] for mark in marks}
+    first, last = ids.get("<|startoftranscript|>", 0), ids.get("<|translate|>", 0)
+    config["lang_ids"] = sorted(number for number in ids.values() if first < number < last)
+    path.write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 # --- CTranslate2 ------------------------------------------------------------------------------------------------------
