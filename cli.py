@@ -62,7 +62,8 @@ def add(
     settings = _settings(data, engine=engine, device=device, captions=captions, workers=workers, offline=offline)
     database = _database(settings)
     options = _given(language=language, model=model, engine=engine, captions=captions)
-    failures, rows = 0, []
+    failures = 0
+    rows: list[dict[str, Any]] = []
     for source in sources:
         try:
             listing = list_source(source, settings, limit=limit, since=since, match=match)
@@ -269,9 +270,10 @@ def _database(settings: Settings, *, read_only: bool = False) -> Database:
 
 def _work(settings: Settings, database: Database, *, forever: bool = False) -> int:
     """Run the workers until nothing is left; return how many jobs failed."""
+    from index.build import IndexStage
     from pipeline.run import run_workers
 
-    return run_workers(settings, database, "index.build:IndexStage", forever=forever)
+    return run_workers(settings, database, IndexStage, forever=forever)
 
 
 def _publish(settings: Settings, database: Database) -> None:

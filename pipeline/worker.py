@@ -41,7 +41,9 @@ log = logging.getLogger("earmark.worker")
 class IndexStage(Protocol):
     """What a worker needs of the index room."""
 
-    model: str  # the embedder's stamp, under which vectors are kept
+    @property
+    def model(self) -> str:
+        """The embedder's stamp, under which vectors are kept."""
 
     def prepare(
         self, episode_id: str, segments: Sequence[Segment], language: str | None
