@@ -32,9 +32,16 @@ MAX_NESTED = 6  # tabs of a channel, seasons of a series
 PLAYLISTS = ("Tab", "Playlist", "Channel", "User", "Series", "Season", "Album", "Set", "Show")
 
 
+refused: list[BlockedAddress] = []  # yt-dlp wraps what it does not know: the reason is kept here
+
+
 def install_guard(allowed: Iterable[tuple[str, int | None]]) -> None:
     """Refuse, from now on and for the whole process, connections to addresses that are not public, and foreign programs."""
     exceptions = frozenset(allowed)
+
+    def refuse(what: str, next_step: str = "") -> None:
+        refused.append(BlockedAddress(what, next_step=next_step))
+        raise refused[-1]
 
     def check(event: str, arguments: tuple[Any, ...]) -> None:
         if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
@@ -42,18 +49,16 @@ def install_guard(allowed: Iterable[tuple[str, int | None]]) -> None:
             if isinstance(address, tuple) and len(address) >= 2:
                 host, port = str(address[0]), int(address[1])
                 if not (is_public(host) or (host, None) in exceptions or (host, port) in exceptions):
-                    raise BlockedAddress(
-                        f"it leads to {host}, which is not a public address",
-                        next_step="If it is a server of your own, name it in the setting allow_hosts",
-                    )
+                    step = "If it is a server of your own, name it in the setting allow_hosts"
+                    refuse(f"it leads to {host}, which is not a public address", step)
         elif event in ("subprocess.Popen", "os.posix_spawn", "os.exec", "os.spawn"):
             program = arguments[1] if event == "os.spawn" else arguments[0]
             command = arguments[1] if event == "subprocess.Popen" else None
             first = program or (command if isinstance(command, (str, bytes)) else (command or [""])[0])
             if PurePath(os.fsdecode(first)).stem.lower() not in PROGRAMS:
-                raise BlockedAddress(f"the program {os.fsdecode(first)!r} is not started for a web page")
+                refuse(f"the program {os.fsdecode(first)!r} is not started for a web page")
         elif event == "os.system":
-            raise BlockedAddress("no shell is started for a web page")
+            refuse("no shell is started for a web page")
 
     sys.addaudithook(check)
 
@@ -87,16 +92,15 @@ def _say(out: TextIO, message: Mapping[str, Any]) -> None:
 def _error(error: BaseException) -> dict[str, Any]:
     """Describe an error: its kind, its message, the status and Retry-After if an answer caused it."""
     seen: BaseException | None = error
-    status, retry_after, blocked = None, "", None
+    status, retry_after = None, ""
     while seen is not None:
         inner = getattr(seen, "exc_info", None)
         response = getattr(seen, "response", None)
-        if isinstance(seen, BlockedAddress):
-            blocked = {"what": seen.what, "next_step": seen.next_step}
         if status is None and isinstance(getattr(seen, "status", None), int) and response is not None:
             status, retry_after = seen.status, response.headers.get("Retry-After") or ""  # type: ignore[attr-defined]
         following = seen.__cause__ or getattr(seen, "cause", None) or (inner[1] if inner and inner[1] is not seen else None)
         seen = following if isinstance(following, BaseException) else None
+    blocked = {"what": refused[0].what, "next_step": refused[0].next_step} if refused else None
     message = str(getattr(error, "orig_msg", None) or error)
     return {"kind": type(error).__name__, "message": message, "status": status, "retry_after": retry_after, "blocked": blocked}
 
@@ -228,6 +232,10 @@ def _trim(info: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: info[name] for name in _KEPT if info.get(name) is not None}
     if "thumbnail" not in kept and info.get("thumbnails"):
         kept["thumbnail"] = info["thumbnails"][-1].get("url")
+    if str(info.get("extractor_key") or info.get("ie_key")) in ("Generic", "HTML5MediaEmbed"):
+        formats = [offer for offer in info.get("formats") or [info] if str(offer.get("protocol") or "http") in ("http", "https")]
+        links = [offer.get("url") for offer in formats if offer.get("url")]
+        kept["media"] = links[0] if links and info.get("_type", "video") == "video" else None
     for name in ("subtitles", "automatic_captions"):
         kept[name] = {code: [offer.get("ext") for offer in offers] for code, offers in (info.get(name) or {}).items()}
     return kept

@@ -7,6 +7,7 @@ Does not know: yt-dlp itself, which works in a process of its own (`site_process
 from __future__ import annotations
 
 import base64
+import glob
 import json
 import os
 import queue
@@ -25,7 +26,7 @@ from urllib.parse import urlsplit
 
 from pipeline.addresses import AllowList
 from pipeline.feeds import language_code
-from pipeline.media_types import is_media_name
+from pipeline.media_types import is_media_name, media_type_of
 from pipeline.netguard import Netguard, redact
 from pipeline.plaintext import line, paragraphs
 from pipeline.site_reasons import explain
@@ -73,7 +74,7 @@ def list_site(link: str, settings: Settings, *, limit: int | None = None, known_
     episodes = {episode.guid: episode for episode in map(_episode, entries) if episode is not None}
     if not episodes:
         raise SourceError("no recording was found on this page", where=redact(link), next_step="Give the page of a talk or a feed")
-    warnings = tuple(redact_text(line(text))[:300] for text in answer.get("warnings", ()))
+    warnings = tuple(redact_text(line(text))[:300] for text in answer.get("warnings", ()) if "Falling back on" not in text)
     owner = line(show.get("channel") or show.get("uploader"))
     site = urlsplit(link).hostname or link
     if answer["single"]:
@@ -103,6 +104,9 @@ def fetch_from_site(
 ) -> tuple[Path, EpisodeListing | None]:
     """Fetch the recording of one page into `folder`, and return its path and what the page says of it."""
     folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob(f"{glob.escape(name)}.*"):  # yt-dlp would take any whole file for what was asked
+        if earlier.suffix not in (".part", ".ytdl"):
+            earlier.unlink()
     max_bytes = settings.max_download_mb * 1_000_000
     request = {"do": "fetch", "link": page_url, "folder": str(folder), "name": name, "max_bytes": max_bytes}
     answer = _ask(request, page_url, settings, FETCH_S, progress)
@@ -198,7 +202,9 @@ def _episode(info: Mapping[str, Any]) -> EpisodeListing | None:
     page = info.get("webpage_url") or (info.get("url") if flat else "") or info.get("original_url")
     if not page or not str(page).lower().startswith(("http://", "https://")):
         return None
+    media = str(info.get("media") or "")  # a plain player in a page: the recording can be fetched like any other link
     title = line(info.get("title"))
+    title = title.removesuffix(" (1)") if media else title
     if title in ("[Private video]", "[Deleted video]") or info.get("live_status") == "is_upcoming":
         return None
     key = str(info.get("ie_key") or info.get("extractor_key") or "site").lower()
@@ -210,14 +216,14 @@ def _episode(info: Mapping[str, Any]) -> EpisodeListing | None:
         if mark.get("start_time") is not None and line(mark.get("title"))
     )
     return EpisodeListing(
-        guid=f"{key}:{info['id']}" if info.get("id") else str(page),
+        guid=media or str(page) if "media" in info else f"{key}:{info['id']}" if info.get("id") else str(page),
         title=title or "Untitled",
-        media_url="",
+        media_url=media,
         page_url=str(page),
         description=paragraphs(info.get("description")),
         published=_date(info),
         duration_s=float(info["duration"]) if info.get("duration") else None,
-        media_type="",
+        media_type=media_type_of(media) if media else "",
         image_url=str(info.get("thumbnail") or ""),
         language=language_code(info.get("language")),
         people=tuple(Person(name, "author") for name in names),
