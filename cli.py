@@ -35,6 +35,7 @@ Model = Annotated[str | None, typer.Option(help="Whisper model: a name such as b
 Engine = Annotated[str | None, typer.Option(help="auto, faster-whisper or openai-whisper.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 Captions = Annotated[str | None, typer.Option(help="Publisher transcripts: prefer, ignore or only.")]
+Which = Annotated[str, typer.Argument(help="Episode: id or part of its title (default: all).", show_default=False)]
 Workers = Annotated[int | None, typer.Option(help="Worker processes.")]
 
 
@@ -62,13 +63,14 @@ def add(
     settings = _settings(data, engine=engine, device=device, captions=captions, workers=workers, offline=offline)
     database = _database(settings)
     options = _given(language=language, model=model, engine=engine, captions=captions)
+    narrow = {"limit": limit, "since": since, "match": match}
     failures = 0
     rows: list[dict[str, Any]] = []
     for source in sources:
         try:
             listing = list_source(source, settings, limit=limit, since=since, match=match)
             with database.write() as connection:
-                taken = take_in(connection, listing, options)
+                taken = take_in(connection, listing, options, narrow)
         except EarmarkError as error:
             failures += 1
             _complain(error)
@@ -105,6 +107,56 @@ def run(
     """Do what is queued: fetch, transcribe, index. Stop it at any time; it goes on where it was."""
     settings = _settings(data, workers=workers, engine=engine, model=model, device=device, offline=offline)
     _leave(_work(settings, _database(settings), forever=forever))
+
+
+@app.command(epilog="Example: earmark sync --every 1h")
+def sync(
+    every: Annotated[str, typer.Option(help="Again and again, such as every 30m, 6h or 1d.")] = "",
+    workers: Workers = None,
+    offline: Offline = None,
+    data: Data = None,
+) -> None:
+    """Read all shows again, and add what is new."""
+    import time
+
+    from store.jobs import enqueue_sync
+
+    settings = _settings(data, workers=workers, offline=offline)
+    database = _database(settings)
+    pause_s = _seconds(every) if every else 0.0
+    while True:
+        started = time.monotonic()
+        with database.write() as connection:
+            _say(f"reading {enqueue_sync(connection)} shows again")
+        failures = _work(settings, database)
+        if not pause_s:
+            _leave(failures)
+            return
+        time.sleep(max(0.0, started + pause_s - time.monotonic()))
+
+
+@app.command(epilog="Example: earmark pause sourdough")
+def pause(what: Which = "", data: Data = None) -> None:
+    """Hold back what is queued or running (of one episode, or everything)."""
+    _steer(_settings(data), "pause", what, ("queued", "running"))
+
+
+@app.command(epilog="Example: earmark resume")
+def resume(what: Which = "", data: Data = None) -> None:
+    """Let what was paused go on (with the next `earmark run`)."""
+    _steer(_settings(data), "resume", what, ("paused",))
+
+
+@app.command(epilog="Example: earmark cancel sourdough")
+def cancel(what: Which = "", data: Data = None) -> None:
+    """Stop what is queued, running or paused; what is committed stays."""
+    _steer(_settings(data), "cancel", what, ("queued", "running", "paused"))
+
+
+@app.command(epilog="Example: earmark retry && earmark run")
+def retry(what: Which = "", data: Data = None) -> None:
+    """Queue again what failed or was cancelled, each with the options it was added with."""
+    _steer(_settings(data), "retry", what, ("failed", "cancelled"))
 
 
 @app.command(epilog="Example: earmark status --episodes")
@@ -274,6 +326,26 @@ def _work(settings: Settings, database: Database, *, forever: bool = False) -> i
     from pipeline.run import run_workers
 
     return run_workers(settings, database, IndexStage, forever=forever)
+
+
+def _steer(settings: Settings, verb: str, what: str, states: tuple[Any, ...]) -> None:
+    """Pause, resume, cancel or retry jobs, and say how many."""
+    from store import jobs
+    from store.episodes import find_episodes
+
+    database = _database(settings)
+    episode_id = _one(find_episodes(database, what), "episode", what).id if what else None
+    found = jobs.list_jobs(database, states=states, episode_id=episode_id)
+    with database.write() as connection:
+        moved = sum(getattr(jobs, verb)(connection, job.id) for job in found)
+    _say(f"{verb}: {moved} jobs")
+
+
+def _seconds(text: str) -> float:
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    if text[-1:] not in units or not text[:-1].isdigit():
+        raise EarmarkError(f"{text!r} is no length of time", next_step="Write 30m, 6h or 1d")
+    return float(text[:-1]) * units[text[-1]]
 
 
 def _publish(settings: Settings, database: Database) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 from store import episodes, jobs
 from store.records import ShowListing
 
+NARROWING = ("limit", "since", "match")
+
 
 @dataclass(frozen=True, slots=True)
 class Intake:
@@ -24,11 +26,25 @@ class Intake:
     new: tuple[str, ...]
     known: tuple[str, ...]  # readable already
     requeued: tuple[str, ...]  # known, but not readable: tried again
+    gone: tuple[str, ...]  # of an earlier listing, no longer in this whole one: kept, and told
 
 
-def take_in(connection: sqlite3.Connection, listing: ShowListing, options: Mapping[str, Any]) -> Intake:
-    """Store a listing and queue its episodes, inside the caller's transaction. `options` stay with each job."""
-    show_id = episodes.save_show(connection, listing)
+def take_in(
+    connection: sqlite3.Connection,
+    listing: ShowListing,
+    options: Mapping[str, Any],
+    narrow: Mapping[str, Any],
+    *,
+    show_id: str | None = None,
+) -> Intake:
+    """Store a listing and queue its episodes, inside the caller's transaction. `options` stay with each job and with the show.
+
+    `narrow` is what the listing was narrowed by (limit, since, match); a later sync takes no more than what is newer.
+    `show_id` names the show that was read again: its address may have moved since.
+    """
+    before = episodes.guids_of(connection, show_id) if show_id else {}
+    show_id = episodes.save_show(connection, listing, show_id=show_id)
+    episodes.save_show_options(connection, show_id, {**options, **_narrow_later(listing, narrow)})
     new, known, requeued = [], [], []
     for item in listing.episodes:
         episode_id, is_new = episodes.save_episode(connection, show_id, item)
@@ -41,4 +57,15 @@ def take_in(connection: sqlite3.Connection, listing: ShowListing, options: Mappi
             requeued.append(episode_id)
         else:
             known.append(episode_id)
-    return Intake(show_id, tuple(new), tuple(known), tuple(requeued))
+    listed = {item.guid for item in listing.episodes}
+    gone = tuple(episode_id for guid, episode_id in before.items() if guid not in listed)
+    return Intake(show_id, tuple(new), tuple(known), tuple(requeued), gone)
+
+
+def _narrow_later(listing: ShowListing, narrow: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a later listing is narrowed by: a limit becomes the day of the oldest episode that it let in."""
+    later = {name: narrow[name] for name in ("since", "match") if narrow.get(name)}
+    days = [item.published[:10] for item in listing.episodes if item.published]
+    if narrow.get("limit") and days:
+        later["since"] = min(days)
+    return later

@@ -14,13 +14,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol
 
 from pipeline.attempts import attempt, settings_for
 from pipeline.decoding import Decoding
-from pipeline.intake import take_in
+from pipeline.intake import NARROWING, take_in
 from store import episodes, jobs, passages, transcripts
 from store.database import Database
 from store.errors import EarmarkError
@@ -162,19 +163,27 @@ class Worker:
         from pipeline.sources import list_source
 
         options = dict(job.options)
-        link = options.pop("link", None) or episodes.get_show(self.database, job.show_id or "").link
-        narrow = {name: options.pop(name, None) for name in ("limit", "since", "match")}
-        listing = list_source(link, self._settings_for(job), **narrow)
+        link, etag, last_modified = options.pop("link", ""), "", ""
+        if not link:  # a show that is here already: only what is new since it was last read
+            show = episodes.get_show(self.database, job.show_id or "")
+            link = show.link
+            etag, last_modified = episodes.freshness(self.database, show.id)
+            options = {**episodes.show_options(self.database, show.id), **options}
+        narrow = {name: options.pop(name, None) for name in NARROWING}
+        settings = settings_for(self.settings, job)
+        listing = list_source(link, settings, **narrow, etag=etag, last_modified=last_modified)
         with self.database.write() as connection:
             jobs.fence(connection, job)
-            taken = take_in(connection, listing, options)
+            taken = None if listing.unchanged else take_in(connection, listing, options, narrow, show_id=job.show_id)
             jobs.finish(connection, job)
-        self.say(f"{listing.title}: {len(taken.new)} new episodes")
+        if taken is not None:
+            gone = f", {len(taken.gone)} no longer listed (kept)" if taken.gone else ""
+            self.say(f"{listing.title}: {len(taken.new)} new episodes{gone}")
 
     def _fetch_episode(self, job: Job) -> None:
         from pipeline.sources import fetch_captions, fetch_chapters, fetch_media
 
-        settings = self._settings_for(job)
+        settings = settings_for(self.settings, job)
         episode = episodes.get_episode(self.database, job.episode_id or "")
         chapters = () if episode.chapters else fetch_chapters(episode, settings)
         captions = None if settings.captions == "ignore" else fetch_captions(episode, settings)
@@ -204,6 +213,8 @@ class Worker:
         path = str(fetched.path.relative_to(self.database.folder)) if fetched.is_ours else str(fetched.path.absolute())
         with self.database.write() as connection:
             jobs.fence(connection, job)
+            if fetched.details is not None:  # what the page said when it was opened: more than its line in the list
+                episodes.save_episode(connection, episode.show_id, replace(fetched.details, guid=episode.guid))
             recording_id = episodes.save_recording(connection, fetched.sha256, path, fetched.size_bytes, None, fetched.warning)
             episodes.set_recording(connection, episode.id, recording_id)
             if chapters:
@@ -260,9 +271,6 @@ class Worker:
         if self._index is None:
             self._index = self._index_factory(self.settings, self.database)
         return self._index
-
-    def _settings_for(self, job: Job) -> Settings:
-        return settings_for(self.settings, job)
 
     def _is_over(self, forever: bool) -> bool:
         if forever:

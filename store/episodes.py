@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from store.database import Database
 from store.errors import StoreError
@@ -31,13 +33,15 @@ class Totals:
     duration_s: float  # of the readable episodes
 
 
-def save_show(connection: sqlite3.Connection, listing: ShowListing) -> str:
-    """Add a show or refresh what is known of it; return its id."""
-    show_id = public_id(listing.link)
+def save_show(connection: sqlite3.Connection, listing: ShowListing, *, show_id: str | None = None) -> str:
+    """Add a show or refresh what is known of it; return its id. `show_id` names a show whose address has moved."""
+    row = connection.execute("select id from show where link = ?", (listing.link,)).fetchone()
+    show_id = row["id"] if row else show_id or public_id(listing.link)
     connection.execute(
         "insert into show (id, link, kind, title, description, author, language, image_url, page_url, etag, last_modified,"
         " synced_at, created_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " on conflict (id) do update set title = excluded.title, description = excluded.description, author = excluded.author,"
+        " on conflict (id) do update set link = excluded.link, title = excluded.title, description = excluded.description,"
+        " author = excluded.author,"
         " language = excluded.language, image_url = excluded.image_url, page_url = excluded.page_url, etag = excluded.etag,"
         " last_modified = excluded.last_modified, synced_at = excluded.synced_at",
         (
@@ -57,6 +61,28 @@ def save_show(connection: sqlite3.Connection, listing: ShowListing) -> str:
         ),
     )
     return show_id
+
+
+def save_show_options(connection: sqlite3.Connection, show_id: str, options: Mapping[str, Any]) -> None:
+    """Keep what a show was added with, so that its later episodes are treated alike."""
+    connection.execute("update show set options = ? where id = ?", (json.dumps(dict(options)), show_id))
+
+
+def show_options(database: Database, show_id: str) -> dict[str, Any]:
+    """Return what a show was added with."""
+    row = database.read().execute("select options from show where id = ?", (show_id,)).fetchone()
+    return dict(json.loads(row["options"])) if row else {}
+
+
+def freshness(database: Database, show_id: str) -> tuple[str, str]:
+    """Return the ETag and Last-Modified of a show's last listing, for a conditional request."""
+    row = database.read().execute("select etag, last_modified from show where id = ?", (show_id,)).fetchone()
+    return (row["etag"], row["last_modified"]) if row else ("", "")
+
+
+def guids_of(connection: sqlite3.Connection, show_id: str) -> dict[str, str]:
+    """Return a show's episode ids by guid."""
+    return {row["guid"]: row["id"] for row in connection.execute("select guid, id from episode where show_id = ?", (show_id,))}
 
 
 def save_episode(connection: sqlite3.Connection, show_id: str, listing: EpisodeListing) -> tuple[str, bool]:

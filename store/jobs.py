@@ -74,6 +74,12 @@ def enqueue(
     return cursor.lastrowid if cursor.rowcount else None
 
 
+def enqueue_sync(connection: sqlite3.Connection) -> int:
+    """Queue a new reading of every show that can have news; return how many."""
+    rows = connection.execute("select id from show where kind in ('feed', 'site', 'folder')").fetchall()
+    return sum(enqueue(connection, "sync", show_id=row["id"]) is not None for row in rows)
+
+
 def enqueue_unless_active(
     connection: sqlite3.Connection, kind: JobKind, *, episode_id: str, options: Mapping[str, Any] | None = None
 ) -> int | None:

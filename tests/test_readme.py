@@ -19,7 +19,23 @@ else:
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-COMMANDS = ("add", "run", "status", "search", "transcript", "export", "remove", "reindex", "serve", "doctor")
+COMMANDS = (
+    "add",
+    "run",
+    "status",
+    "search",
+    "transcript",
+    "export",
+    "remove",
+    "reindex",
+    "serve",
+    "doctor",
+    "sync",
+    "pause",
+    "resume",
+    "cancel",
+    "retry",
+)
 
 
 def earmark(*arguments: str) -> subprocess.CompletedProcess[str]:
