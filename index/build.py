@@ -1,0 +1,269 @@
+"""Keeps the index in step with the store: follows its change log, adds parts, masks what was removed, merges.
+
+Comes in: the store's passages, vectors and change log. Goes out: a new generation in the index folder.
+A crash at any point leaves the old generation: parts are written first, the manifest is swapped last, and what no manifest
+lists is swept away by the next builder.
+Does not know: how an episode was transcribed, or who searches.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from index.columns import EpisodeFacts
+from index.embed import Embedder, Vectors, open_embedder
+from index.manifest import (
+    PARTS_NAME,
+    Manifest,
+    PartEntry,
+    builder_lock,
+    describe_part,
+    index_folder,
+    read_manifest,
+    sweep_parts,
+    write_manifest,
+)
+from index.part import write_part
+from index.passages import cut_passages
+from store.database import Database
+from store.episodes import get_episode, list_episodes
+from store.errors import IndexUnavailable, StoreError
+from store.passages import (
+    Vector,
+    changes_after,
+    hashes_without_vector,
+    last_change_id,
+    passages_after,
+    save_vectors,
+    vectors_by_hash,
+)
+from store.records import Passage, Segment
+from store.settings import Settings
+
+EMBED_AT_ONCE = 256  # passages; what a crash loses at most
+READ_AT_ONCE = 20_000  # passages
+MANY_PARTS = 8  # more small parts than this are merged into one
+FEW_EPISODES = 200  # up to here they are read one by one
+STALE_SHARE = 0.25  # of the base: with more than this in small parts or removed, everything is merged
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What an update did."""
+
+    generation: int
+    added_windows: int
+    removed_ranges: int
+    parts: int
+    windows: int
+    merged: bool
+
+    def __str__(self) -> str:
+        return f"generation {self.generation}, {self.windows} windows in {self.parts} part{'s' if self.parts != 1 else ''}"
+
+
+class IndexStage:
+    """What a worker needs of the index: cutting and embedding an episode, and making committed episodes searchable."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        """Take the settings; the embedder is opened when it is first needed."""
+        self._settings, self._database = settings, database
+        self._embedder: Embedder | None = None
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder that the settings name."""
+        if self._embedder is None:
+            self._embedder = open_embedder(self._settings)
+        return self._embedder
+
+    @property
+    def model(self) -> str:
+        """The embedder's stamp, under which vectors are kept."""
+        return self.embedder.name
+
+    def prepare(
+        self, episode_id: str, segments: Sequence[Segment], language: str | None
+    ) -> tuple[list[Passage], dict[str, Vector]]:
+        """Cut and embed an episode: passages without ids, and the vectors that the store lacks, by text hash."""
+        passages = cut_passages(episode_id, segments, language)
+        known = vectors_by_hash(self._database, self.model, [passage.text_hash for passage in passages])
+        return passages, _embedded(passages, self.embedder, known)
+
+    def publish(self) -> BuildReport:
+        """Make everything that was committed searchable."""
+        return update_index(self._database, self._settings, self.embedder)
+
+
+def prepare_episode(
+    episode_id: str, segments: Sequence[Segment], language: str | None, embedder: Embedder, known: Mapping[str, Vector]
+) -> tuple[list[Passage], dict[str, Vector]]:
+    """Cut an episode and embed what `known` (vectors by text hash) lacks: passages without ids, and the new vectors."""
+    passages = cut_passages(episode_id, segments, language)
+    return passages, _embedded(passages, embedder, known)
+
+
+def embed_missing(database: Database, embedder: Embedder, tell: Callable[[int], None] | None = None) -> int:
+    """Embed the passages that `embedder` has not seen yet, batch by batch; return how many. `tell` hears the count so far."""
+    done = 0
+    while missing := hashes_without_vector(database, embedder.name, EMBED_AT_ONCE):
+        made = embedder.embed_passages([text for _, text in missing])
+        with database.write() as connection:
+            save_vectors(connection, embedder.name, {key: vector for (key, _), vector in zip(missing, made, strict=True)})
+        done += len(missing)
+        if tell is not None:
+            tell(done)
+    return done
+
+
+def update_index(database: Database, settings: Settings, embedder: Embedder) -> BuildReport:
+    """Follow the change log from where the current generation stopped. Doing it twice does nothing the second time.
+
+    Without an index, after a change of the model, or with a damaged manifest, everything is built anew from the store.
+    """
+    folder = index_folder(settings)
+    with builder_lock(folder):
+        old = _current(folder, embedder)
+        if old is None:
+            return _rebuilt(database, folder, embedder, _threads(settings))
+        changes = changes_after(database, old.change_id)
+        if not changes:
+            return _report(old, 0, 0, merged=False)
+        embed_missing(database, embedder)  # after reading the log: everything that it names has its vectors then
+        added = [change for change in changes if change.action == "add"]
+        gone = [(change.first_passage_id, change.last_passage_id) for change in changes if change.action == "remove"]
+        removed = tuple(dict.fromkeys((*old.removed, *(span for span in gone if _inside(span, old.parts)))))
+        next_generation = replace(old, generation=old.generation + 1, change_id=changes[-1].id, removed=removed)
+        builder = _Builder(database, folder, old.embedder, old.dim, _threads(settings))
+        parts = list(old.parts)
+        if added:
+            parts += builder.part(min(change.first_passage_id for change in added), max(change.last_passage_id for change in added))
+        new_windows = sum(part.windows for part in parts) - old.windows
+        parts, merged = builder.merged(parts, removed)
+        left = tuple(span for span in removed if _inside(span, [part for part in parts if part in old.parts]))
+        manifest = replace(next_generation, parts=tuple(parts), removed=left)
+        write_manifest(folder, manifest)
+        sweep_parts(folder, manifest, old)
+        return _report(manifest, new_windows, len(gone), merged=merged)
+
+
+def rebuild_index(database: Database, settings: Settings) -> BuildReport:
+    """Build everything anew from the store, after the folder was lost. Vectors are read from the store, not made again.
+
+    Only where some are missing (a change of the model) the embedder is asked.
+    """
+    folder = index_folder(settings)
+    with builder_lock(folder):
+        return _rebuilt(database, folder, open_embedder(settings), _threads(settings))
+
+
+class _Builder:
+    """Writes parts from the store."""
+
+    def __init__(self, database: Database, folder: Path, model: str, dim: int, threads: int) -> None:
+        self._database, self._folder, self._model, self._dim, self._threads = database, folder, model, dim, threads
+
+    def part(self, first_id: int, last_id: int) -> list[PartEntry]:
+        """Write one part of the passages `first_id..last_id` that still exist; an empty list if none does."""
+        passages: list[Passage] = []
+        after = first_id - 1
+        while found := [passage for passage in passages_after(self._database, after, READ_AT_ONCE) if passage.id <= last_id]:
+            passages += found
+            after = found[-1].id
+        vectors = vectors_by_hash(self._database, self._model, [passage.text_hash for passage in passages])
+        facts = _episode_facts(self._database, {passage.episode_id for passage in passages})
+        gone = {passage.episode_id for passage in passages if passage.text_hash not in vectors or passage.episode_id not in facts}
+        passages = [
+            passage for passage in passages if passage.episode_id not in gone
+        ]  # went while we read: the log says so next time
+        if not passages:
+            return []
+        matrix: Vectors = np.stack([vectors[passage.text_hash] for passage in passages])
+        home = self._folder / PARTS_NAME / f"{first_id}-{last_id}-{secrets.token_hex(4)}"
+        windows = write_part(home, passages, matrix, facts, threads=self._threads)
+        return [describe_part(home, first_id, last_id, len(passages), windows)]
+
+    def merged(self, parts: list[PartEntry], removed: Sequence[tuple[int, int]]) -> tuple[list[PartEntry], bool]:
+        """Merge small parts when there are many; merge all when the base went stale. Returns the parts, and whether any were."""
+        if len(parts) < 2 and not removed:
+            return parts, False
+        base = max(parts, key=lambda part: part.windows, default=None)
+        if base is None:
+            return parts, False
+        small = [part for part in parts if part is not base]
+        gone = sum(
+            min(last, part.last_id) - max(first, part.first_id) + 1
+            for first, last in removed
+            for part in parts
+            if _inside((first, last), [part])
+        )
+        if len(small) > MANY_PARTS and sum(part.windows for part in small) <= STALE_SHARE * base.windows:
+            fresh = [part for part in parts if part.first_id > base.last_id]
+            if len(fresh) > 1:
+                return [part for part in parts if part not in fresh] + self.part(fresh[0].first_id, fresh[-1].last_id), True
+        if len(small) > MANY_PARTS or gone > STALE_SHARE * sum(part.passages for part in parts):
+            return self.part(parts[0].first_id, parts[-1].last_id), True
+        return parts, False
+
+
+def _rebuilt(database: Database, folder: Path, embedder: Embedder, threads: int) -> BuildReport:
+    try:
+        generation = read_manifest(folder).generation + 1
+    except IndexUnavailable:
+        generation = 1
+    change_id = last_change_id(database)  # before reading passages: what comes meanwhile is followed again, harmlessly
+    found = [change for change in changes_after(database, 0) if change.action == "add" and change.id <= change_id]
+    embed_missing(database, embedder)
+    builder = _Builder(database, folder, embedder.name, embedder.dim, threads)
+    parts = builder.part(1, max((change.last_passage_id for change in found), default=0))
+    manifest = Manifest(generation, change_id, embedder.name, embedder.dim, tuple(parts))
+    write_manifest(folder, manifest)
+    sweep_parts(folder, manifest)
+    return _report(manifest, manifest.windows, 0, merged=True)
+
+
+def _current(folder: Path, embedder: Embedder) -> Manifest | None:
+    """Return the current generation if it can be followed on."""
+    try:
+        manifest = read_manifest(folder)
+    except IndexUnavailable:
+        return None
+    if (manifest.embedder, manifest.dim) != (embedder.name, embedder.dim):
+        return None  # old and new vectors never mix
+    there = all((folder / PARTS_NAME / part.name).is_dir() for part in manifest.parts)
+    return manifest if there else None
+
+
+def _embedded(passages: Sequence[Passage], embedder: Embedder, known: Mapping[str, Vector]) -> dict[str, Vector]:
+    texts = {passage.text_hash: passage.text for passage in passages if passage.text_hash not in known}
+    made = embedder.embed_passages(list(texts.values()))
+    return dict(zip(texts, made, strict=True))
+
+
+def _episode_facts(database: Database, wanted: set[str]) -> dict[str, EpisodeFacts]:
+    if len(wanted) > FEW_EPISODES:
+        found = [episode for episode in list_episodes(database) if episode.id in wanted]
+    else:
+        found = []
+        for episode_id in wanted:
+            with suppress(StoreError):  # removed a moment ago
+                found.append(get_episode(database, episode_id))
+    return {e.id: EpisodeFacts(e.id, e.show_id, e.published, e.title, e.show) for e in found}
+
+
+def _inside(span: tuple[int, int], parts: Sequence[PartEntry]) -> bool:
+    return any(span[0] <= part.last_id and span[1] >= part.first_id for part in parts)
+
+
+def _threads(settings: Settings) -> int:
+    return settings.threads or 1
+
+
+def _report(manifest: Manifest, added: int, gone: int, *, merged: bool) -> BuildReport:
+    return BuildReport(manifest.generation, added, gone, len(manifest.parts), manifest.windows, merged)

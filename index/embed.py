@@ -1,0 +1,233 @@
+"""From text to vectors: a sentence-transformers model, run by ONNX Runtime or by torch.
+
+Comes in: texts. Goes out: normalised vectors, float32, shape (n, d), and the stamp of the model that made them.
+Does not know: passages, windows, where vectors are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from index.bert_graph import can_write, read_json, write_graph
+from store.errors import WeightsError
+from store.files import sha256_of, write_atomic
+from store.settings import Settings
+from store.weights import find_embedder, models_folder
+
+Vectors = npt.NDArray[np.float32]
+
+BATCH_TOKENS = 4096  # tokens of a batch, padding included: more gains nothing on a CPU
+CACHED_QUERIES = 4096  # query vectors kept in memory: 6 MB at 384 dimensions
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors. `name` stamps the model by its content, whatever backend runs it."""
+
+    name: str
+    dim: int
+    max_tokens: int
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        """Return normalised vectors, float32, shape (n, d)."""
+        ...
+
+    def embed_query(self, text: str) -> Vectors:
+        """Return a normalised vector, float32, shape (d,)."""
+        ...
+
+
+def open_embedder(settings: Settings, *, threads: int | None = None) -> Embedder:
+    """Open the embedder that the settings name. `threads` limits one call's CPU threads (default: half of the cores, at least one).
+
+    Raises `WeightsError` if the model cannot be found or loaded.
+    """
+    folder = find_embedder(settings.embedder, settings)
+    threads = threads or settings.threads or max(1, (os.cpu_count() or 2) // 2)
+    if (folder / "tokenizer.json").is_file():
+        return OnnxEmbedder(folder, _cache_folder(settings), threads)
+    return TorchEmbedder(folder, _cache_folder(settings), threads)
+
+
+class OnnxEmbedder:
+    """The model as an ONNX graph, made once and kept in the cache. Needs neither torch nor sentence_transformers."""
+
+    def __init__(self, folder: Path, cache: Path, threads: int) -> None:
+        """Open the model of a sentence-transformers folder, writing its graph to `cache` if it is not there yet."""
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        self.name = model_stamp(folder, cache)
+        self.dim, self.max_tokens = _shape(folder)
+        graph = cache / f"{self.name.replace('@sha256:', '-')}.fp32.onnx"
+        if not graph.is_file():
+            _make_graph(folder, graph)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not burn a shared core
+        try:
+            self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's own errors share no public base class
+            raise WeightsError(
+                f"the encoder cannot be loaded ({error})", where=str(graph), next_step="Delete the file; it will be made again"
+            ) from error
+        self._inputs = {value.name for value in self._session.get_inputs()}
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.enable_truncation(self.max_tokens)
+        self._tokenizer.no_padding()
+        self._pad = int(read_json(folder / "config.json").get("pad_token_id") or 0)
+        prompts = read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
+        self._query_prompt = str(prompts.get("query", ""))
+        self._passage_prompt = str(prompts.get("document", prompts.get("passage", "")))
+        self._queries = _QueryCache(CACHED_QUERIES)
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        """Return normalised vectors, float32, shape (n, d). Texts of like length share a batch."""
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        ids = [encoding.ids for encoding in self._tokenizer.encode_batch([self._passage_prompt + text for text in texts])]
+        order = sorted(range(len(texts)), key=lambda index: len(ids[index]), reverse=True)
+        start = 0
+        while start < len(order):
+            longest = max(len(ids[order[start]]), 1)
+            batch = order[start : start + max(1, BATCH_TOKENS // longest)]
+            vectors[batch] = self._run([ids[index] for index in batch])
+            start += len(batch)
+        return vectors
+
+    def embed_query(self, text: str) -> Vectors:
+        """Return a normalised vector, float32, shape (d,); queries seen lately come from memory."""
+        vector = self._queries.get(text)
+        if vector is None:
+            vector = self._run([self._tokenizer.encode(self._query_prompt + text).ids])[0]
+            self._queries.put(text, vector)
+        return vector
+
+    def _run(self, ids: Sequence[Sequence[int]]) -> Vectors:
+        longest = max(map(len, ids))
+        tokens = np.full((len(ids), longest), self._pad, dtype=np.int32)
+        mask = np.zeros((len(ids), longest), dtype=np.int32)
+        for row, some in enumerate(ids):
+            tokens[row, : len(some)] = some
+            mask[row, : len(some)] = 1
+        feeds: dict[str, Any] = {"input_ids": tokens, "attention_mask": mask}
+        (vectors,) = self._session.run(["embedding"], feeds)
+        return np.asarray(vectors, dtype=np.float32)
+
+
+class TorchEmbedder:
+    """The model run by sentence-transformers, for folders that ONNX Runtime cannot serve, and to check the other against."""
+
+    def __init__(self, folder: Path, cache: Path, threads: int) -> None:
+        """Load a sentence-transformers folder. Raises `WeightsError` if it is none."""
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        torch.set_num_threads(threads)  # with more threads than free cores it is 30 times slower
+        try:
+            self._model = SentenceTransformer(
+                str(folder), device="cuda" if torch.cuda.is_available() else "cpu", local_files_only=True
+            )
+        except (OSError, ValueError) as error:
+            raise WeightsError(
+                f"not a sentence-transformers model ({error})", where=str(folder), next_step="Check the setting embedder"
+            ) from error
+        self.name = model_stamp(folder, cache)
+        self.dim = int(self._model.get_sentence_embedding_dimension() or 0)
+        self.max_tokens = int(self._model.max_seq_length or 512)
+        self._queries = _QueryCache(CACHED_QUERIES)
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        """Return normalised vectors, float32, shape (n, d)."""
+        return self._encode(texts, "document")
+
+    def embed_query(self, text: str) -> Vectors:
+        """Return a normalised vector, float32, shape (d,); queries seen lately come from memory."""
+        vector = self._queries.get(text)
+        if vector is None:
+            vector = self._encode([text], "query")[0]
+            self._queries.put(text, vector)
+        return vector
+
+    def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
+        if not texts:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        known = prompt if (self._model.prompts or {}).get(prompt) else None
+        vectors = self._model.encode(list(texts), prompt_name=known, normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(vectors, dtype=np.float32)
+
+
+class _QueryCache:
+    """The vectors of the queries seen last. Safe between threads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: OrderedDict[str, Vectors] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, text: str) -> Vectors | None:
+        with self._lock:
+            if text in self._kept:
+                self._kept.move_to_end(text)
+            return self._kept.get(text)
+
+    def put(self, text: str, vector: Vectors) -> None:
+        with self._lock:
+            self._kept[text] = vector
+            if len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+
+
+def model_stamp(folder: Path, cache: Path) -> str:
+    """Return `NAME@sha256:FIRST8` of a model folder. The hash is taken once and kept in `cache` until the file changes."""
+    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if weights is None:
+        raise WeightsError("no weights in this folder", where=str(folder), next_step=f"It should hold {' or '.join(WEIGHT_FILES)}")
+    facts = weights.stat()
+    key = hashlib.sha256(f"{weights.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}".encode()).hexdigest()[:16]
+    kept = cache / f"stamp-{key}.json"
+    digest = str(read_json(kept).get("sha256", ""))
+    if not digest:
+        digest = sha256_of(weights)
+        write_atomic(kept, json.dumps({"sha256": digest, "file": weights.name}).encode())
+    config = read_json(folder / "config.json")
+    parts = (folder.name, folder.parent.name, str(config.get("_name_or_path", "")).rsplit("/", 1)[-1], "model")
+    name = next(part for part in parts if part and part not in {"model", "models"})
+    return f"{name}@sha256:{digest[:8]}"
+
+
+def _make_graph(folder: Path, graph: Path) -> None:
+    graph.parent.mkdir(parents=True, exist_ok=True)
+    part = graph.with_name(f".{graph.name}.{os.getpid()}.part")
+    try:
+        if not can_write(folder):
+            from index.torch_graph import export_graph
+
+            export_graph(folder, part)
+        else:
+            write_graph(folder, part)
+        part.replace(graph)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _shape(folder: Path) -> tuple[int, int]:
+    """Return the dimension and the longest input in tokens."""
+    config = read_json(folder / "config.json")
+    limit = read_json(folder / "sentence_bert_config.json").get("max_seq_length") or config.get("max_position_embeddings") or 512
+    return int(config.get("hidden_size") or config.get("dim") or 0), int(limit)
+
+
+def _cache_folder(settings: Settings) -> Path:
+    return models_folder(settings) / "embedders"

@@ -1,0 +1,114 @@
+"""What a candidate is worth: BM25 over the whole catalogue, cosine, and the two put together.
+
+Comes in: candidates of both sides, by part and position. Goes out: a `Ranking`, best first.
+Does not know: where candidates come from, or how windows become moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from index.language import stem_hash
+from index.part import Part
+
+K1 = 0.7  # how soon a repeated word stops counting; tantivy's 1.2 suits long pages better than a minute of talk
+B = 0.75  # how much a long window is held back
+
+Numbers = npt.NDArray[np.float64]
+Hashes = npt.NDArray[np.uint32]
+Place = tuple[int, int]  # a window: (which part, position in it)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The whole catalogue's numbers that a score needs. `idf` has one weight for each word of the query."""
+
+    terms: tuple[tuple[int, ...], ...]  # for each word of the query the hashes of its stems
+    idf: tuple[float, ...]
+    mean_length: float  # of a window, in words
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A window with its scores. `lexical` and `dense` are scaled to [0, 1] among the candidates; 0 where a side did not find it."""
+
+    place: Place
+    score: float
+    lexical: float
+    dense: float
+    bm25: float
+    cosine: float
+
+
+Ranking = list[Ranked]
+
+
+def count_terms(parts: Sequence[Part], terms: Sequence[tuple[str, ...]]) -> Counts:
+    """Count the query's words (each with its stems) in all parts."""
+    windows = max(sum(part.columns.windows for part in parts), 1)
+    rows = max(sum(len(part.columns.ids) for part in parts), 1)
+    total = sum(part.terms.total for part in parts)
+    found = [min(windows, sum(part.lexical.count(stem) for part in parts for stem in group)) for group in terms]
+    idf = tuple(float(np.log1p((windows - count + 0.5) / (count + 0.5))) for count in found)
+    return Counts(tuple(tuple(map(stem_hash, group)) for group in terms), idf, max(2 * total / rows, 1.0))
+
+
+def bm25(parts: Sequence[Part], places: Sequence[Place], counts: Counts, *, k1: float = K1, b: float = B) -> Numbers:
+    """Return the BM25 score of each window, with the catalogue's counts."""
+    spans = [_window_terms(parts, place) for place in places]
+    lengths = np.array([len(span) for span in spans], dtype=np.float64)
+    if not len(spans) or not counts.terms:
+        return np.zeros(len(spans))
+    frequencies = count_in(spans, counts.terms)
+    norm = k1 * (1 - b + b * lengths / counts.mean_length)
+    saturated = frequencies * (k1 + 1) / (frequencies + norm[:, None])
+    scores: Numbers = saturated @ np.array(counts.idf)
+    return scores
+
+
+def count_in(spans: Sequence[Hashes], terms: Sequence[tuple[int, ...]]) -> Numbers:
+    """Return how often each word of the query stands in each span, shape (spans, words)."""
+    lengths = np.array([len(span) for span in spans], dtype=np.int64)
+    frequencies = np.zeros((len(spans), len(terms)))
+    if not lengths.sum():
+        return frequencies
+    together = np.concatenate(spans)
+    owner = np.repeat(np.arange(len(spans)), lengths)
+    for column, group in enumerate(terms):
+        hits = together == group[0]
+        for other in group[1:]:
+            hits = hits | (together == other)
+        frequencies[:, column] = np.bincount(owner[hits], minlength=len(spans))
+    return frequencies
+
+
+def scaled(scores: Numbers) -> Numbers:
+    """Stretch scores to [0, 1]; equal scores are all 1."""
+    if not len(scores):
+        return scores
+    low, high = float(scores.min()), float(scores.max())
+    return np.ones_like(scores) if high <= low else (scores - low) / (high - low)
+
+
+def fuse(lexical: Mapping[Place, float], dense: Mapping[Place, float], lexical_weight: float) -> Ranking:
+    """Put both sides together: each side's scores stretched to [0, 1] and added by weight. Best first; ties by place."""
+    by_words = dict(zip(lexical, scaled(np.array(list(lexical.values()))).tolist(), strict=True))
+    by_meaning = dict(zip(dense, scaled(np.array(list(dense.values()))).tolist(), strict=True))
+    if not by_words or not by_meaning:
+        lexical_weight = 1.0 if by_words else 0.0
+    ranking = []
+    for place in {**by_words, **by_meaning}:
+        words, meaning = by_words.get(place, 0.0), by_meaning.get(place, 0.0)
+        score = lexical_weight * words + (1 - lexical_weight) * meaning
+        ranking.append(Ranked(place, score, words, meaning, lexical.get(place, 0.0), dense.get(place, 0.0)))
+    return sorted(ranking, key=lambda one: (-one.score, one.place))
+
+
+def _window_terms(parts: Sequence[Part], place: Place) -> Hashes:
+    part = parts[place[0]]
+    row = int(part.columns.window_row[place[1]])
+    return part.terms.of(row, int(part.columns.window_rows[place[1]]))

@@ -1,0 +1,239 @@
+"""Search: a question in, moments out.
+
+Comes in: what somebody typed, filters. Goes out: `SearchAnswer`. Words and meaning are looked up side by side; if one fails or is
+late, the other answers and the answer says so.
+Does not know: HTTP, terminals, how the index was built.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from index.columns import Mask
+from index.embed import Embedder, open_embedder
+from index.generation import Generation, Readers
+from index.highlight import highlights
+from index.lexical import LexicalQuery
+from index.manifest import index_folder
+from index.moments import Found, find_moments
+from index.query import Filters, ParsedQuery, parse_query
+from index.ranker import Counts, Place, Ranking, bm25, count_terms, fuse
+from store.database import Database
+from store.episodes import get_episode
+from store.errors import EarmarkError, IndexUnavailable, StoreError
+from store.links import has_secret
+from store.passages import passages_by_id
+from store.records import Episode, Moment, Passage, SearchAnswer
+from store.settings import Settings
+
+__all__ = ["Filters", "Searcher", "highlights"]
+
+DEPTH = 100  # windows that each side hands on
+PHRASE_DEPTH = 2000  # windows with a quoted phrase that meaning may still put in order
+OPENING_S = 30.0  # that the first search waits for the encoder
+OVERDUE = 10  # times the budget after which a search without any side's answer is given up
+NEWEST_SHARE = 0.5  # sorted by date, what scores less than this share of the best is left out
+NEWEST_DEPTH = 50
+
+Side = Literal["lexical", "dense"]
+Scores = dict[Place, float]
+
+log = logging.getLogger("earmark.search")
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What both sides found, before anything is merged: BM25 and cosine by window."""
+
+    generation: Generation
+    counts: Counts
+    lexical: Scores
+    dense: Scores
+    degraded: Side | None
+
+    def window_ids(self, places: Sequence[Place]) -> list[int]:
+        """Return the windows' ids: those of their first passages."""
+        parts = self.generation.parts
+        return [int(parts[part].columns.ids[parts[part].columns.window_row[position]]) for part, position in places]
+
+
+class Searcher:
+    """Searches one catalogue. Safe to use from many threads at once; a new generation is noticed by itself."""
+
+    def __init__(self, settings: Settings, database: Database, embedder: Embedder | None = None) -> None:
+        """Take the catalogue. Without `embedder` the settings' one is opened, beside whatever the caller does meanwhile."""
+        self._settings, self._database = settings, database
+        self._readers = Readers(index_folder(settings))
+        self._pool = ThreadPoolExecutor(max_workers=4 * (os.cpu_count() or 2), thread_name_prefix="earmark-search")
+        self._opening: Future[Embedder] = self._pool.submit(lambda: embedder or open_embedder(settings, threads=1))
+
+    def search(self, query: str, *, limit: int = 10, filters: Filters = Filters(), sort: str = "best") -> SearchAnswer:
+        """Return the moments that answer `query`, `limit` at most; `sort` is `best` or `newest`. An empty query finds nothing.
+
+        Raises `IndexUnavailable` if there is no index, or if neither side can answer.
+        """
+        started = time.perf_counter()
+        parsed = parse_query(query)
+        if not parsed or limit < 1:
+            return SearchAnswer(query, _ms_since(started), None, ())
+        sides = self.sides(parsed, filters)
+        ranking = self.rank(sides)
+        found = find_moments(sides.generation.parts, ranking, sides.counts, max(limit, NEWEST_DEPTH) if sort == "newest" else limit)
+        if sort == "newest" and found:
+            found = [one for one in found if one.score >= NEWEST_SHARE * found[0].score]
+        moments = self._moments(sides.generation, found)
+        if sort == "newest":
+            moments.sort(key=lambda moment: moment.published, reverse=True)
+        return SearchAnswer(query, _ms_since(started), sides.degraded, tuple(moments[:limit]))
+
+    def sides(self, parsed: ParsedQuery, filters: Filters = Filters(), depth: int = DEPTH) -> Sides:
+        """Return what words and meaning find, `depth` windows each, within the settings' time budget."""
+        generation = self._readers.current()
+        wait([self._opening], timeout=OPENING_S)  # only the first search waits here; the budget is for searching
+        terms = tuple(generation.stems(word) for word in parsed.words)
+        counts = count_terms(generation.parts, terms)
+        asked = LexicalQuery(terms, parsed.phrases)
+        if parsed.phrases:  # only what holds the phrases may be found, so words go first and meaning orders
+            lexical = self._pool.submit(_by_words, generation, asked, filters, counts, PHRASE_DEPTH)
+            dense = self._pool.submit(self._by_meaning_among, generation, parsed, lexical, depth)
+        else:
+            lexical = self._pool.submit(_by_words, generation, asked, filters, counts, depth)
+            dense = self._pool.submit(self._by_meaning, generation, parsed, generation.masks(filters), depth)
+        found, degraded = self._in_time({"lexical": lexical, "dense": dense})
+        return Sides(generation, counts, _first(found["lexical"], depth), found["dense"], degraded)
+
+    def rank(self, sides: Sides) -> Ranking:
+        """Return both sides' windows in one order, best first."""
+        return fuse(sides.lexical, sides.dense, self._settings.lexical_weight)
+
+    def _in_time(self, asked: dict[Side, Future[Scores]]) -> tuple[dict[Side, Scores], Side | None]:
+        """Wait for both sides as long as the budget lasts, then for the first one that answers."""
+        budget_s = self._settings.search_budget_ms / 1000
+        deadline = time.monotonic() + OVERDUE * max(budget_s, 0.1)
+        wait(asked.values(), timeout=budget_s)
+        errors: dict[Side, Exception] = {}
+        while True:
+            found: dict[Side, Scores] = {}
+            for side, future in asked.items():
+                if not future.done():
+                    continue
+                if error := future.exception():
+                    if not isinstance(error, Exception):
+                        raise error
+                    errors[side] = error
+                else:
+                    found[side] = future.result()
+            if found:
+                break
+            running = [future for future in asked.values() if not future.done()]
+            if not running or time.monotonic() > deadline:
+                cause = next(iter(errors.values()), None)
+                what = f"the search failed ({cause})" if cause else "the search took too long"
+                raise IndexUnavailable(what, next_step="Look at the log, or run: earmark doctor") from cause
+            wait(running, timeout=budget_s, return_when=FIRST_COMPLETED)
+        for side, failed in errors.items():
+            told = str(failed) if isinstance(failed, EarmarkError) else repr(failed)
+            log.warning("the %s side of a search failed: %s", side, told)
+        alone: Side | None = next(iter(found)) if len(found) == 1 else None
+        return {"lexical": found.get("lexical", {}), "dense": found.get("dense", {})}, alone
+
+    def _by_meaning(self, generation: Generation, parsed: ParsedQuery, masks: Sequence[Mask | None], depth: int) -> Scores:
+        embedder = self._opening.result()
+        manifest = generation.manifest
+        if manifest.parts and manifest.embedder != embedder.name:
+            raise IndexUnavailable(
+                f"the index was made with {manifest.embedder}, not with {embedder.name}", next_step="Run: earmark reindex"
+            )
+        vector = embedder.embed_query(parsed.meaning)
+        found: Scores = {}
+        for number, (part, mask) in enumerate(zip(generation.parts, masks, strict=True)):
+            positions, scores = part.dense.search(vector, depth, mask)
+            found.update(((number, position), score) for position, score in zip(positions.tolist(), scores.tolist(), strict=True))
+        return _first(found, depth)
+
+    def _by_meaning_among(self, generation: Generation, parsed: ParsedQuery, lexical: Future[Scores], depth: int) -> Scores:
+        masks = [np.zeros(part.columns.windows, dtype=bool) for part in generation.parts]
+        for number, position in lexical.result():
+            masks[number][position] = True
+        return self._by_meaning(generation, parsed, masks, depth)
+
+    def _moments(self, generation: Generation, found: Sequence[Found]) -> list[Moment]:
+        """Read the moments' texts and episodes from the store; what was removed a moment ago is left out."""
+        rows = {one: generation.parts[one.place[0]].columns.ids[one.row : one.last_row + 1].tolist() for one in found}
+        passages = passages_by_id(self._database, {key for ids in rows.values() for key in ids})
+        episodes: dict[str, Episode] = {}
+        moments = []
+        for one in found:
+            spoken = [passages[key] for key in rows[one] if key in passages]
+            if len(spoken) < len(rows[one]):
+                continue
+            episode_id = spoken[0].episode_id
+            if episode_id not in episodes:
+                try:
+                    episodes[episode_id] = get_episode(self._database, episode_id)
+                except StoreError:
+                    continue
+            moments.append(self._moment(one, spoken, episodes[episode_id]))
+        return moments
+
+    def _moment(self, found: Found, spoken: Sequence[Passage], episode: Episode) -> Moment:
+        first = spoken[0]
+        sentence = first.sentences[found.sentence] if found.sentence < len(first.sentences) else None
+        start_s = sentence.start_s if sentence else first.start_s
+        text = " ".join([first.text[sentence.start_char if sentence else 0 :], *(passage.text for passage in spoken[1:])])
+        speaker = first.speakers[0] if len(first.speakers) == 1 or (first.speakers and found.sentence == 0) else None
+        return Moment(
+            episode_id=episode.id,
+            show_id=episode.show_id,
+            show=episode.show,
+            title=episode.title,
+            published=episode.published,
+            start_s=round(start_s, 2),
+            end_s=round(spoken[-1].end_s, 2),
+            speaker=speaker,
+            text=text,
+            score=round(found.score, 4),
+            play_url=_play_url(episode),
+            page_url=f"{self._settings.base_url.rstrip('/')}/e/{episode.id}?t={start_s:.0f}",
+        )
+
+
+def _by_words(generation: Generation, asked: LexicalQuery, filters: Filters, counts: Counts, depth: int) -> Scores:
+    """Pick candidates in every part, leave out removed ones, and score them with the whole catalogue's counts."""
+    places: list[Place] = []
+    removed = generation.masks(Filters()) if generation.manifest.removed else [None] * len(generation.parts)
+    for number, (part, mask) in enumerate(zip(generation.parts, removed, strict=True)):
+        wanted = 2 * depth
+        while True:
+            positions, _ = part.lexical.search(asked, wanted, filters)
+            kept = positions if mask is None else positions[mask[positions]]
+            if len(kept) >= depth or len(positions) < wanted:
+                break
+            wanted *= 4
+        places.extend((number, position) for position in kept.tolist())
+    scores = bm25(generation.parts, places, counts)
+    return _first(dict(zip(places, scores.tolist(), strict=True)), depth)
+
+
+def _first(scores: Scores, depth: int) -> Scores:
+    return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:depth])
+
+
+def _play_url(episode: Episode) -> str:
+    """Return what a player opens: the publisher's address, or our own where we hold the file. Addresses with a key stay here."""
+    if urlsplit(episode.media_url).scheme in ("http", "https"):
+        return "" if has_secret(episode.media_url) else episode.media_url
+    return f"/media/{episode.id}" if episode.recording_id is not None else ""
+
+
+def _ms_since(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 1)

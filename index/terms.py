@@ -1,0 +1,79 @@
+"""Which stems stand in a passage, in order: the index turned round, for scoring a hundred candidates exactly.
+
+Comes in: passages. Goes out: the stems of any row, of a row's sentences, as 32-bit hashes mapped from disk.
+Does not know: which rows are candidates, or what a match is worth (`index.ranker`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from index.language import stem_hash, stems
+from store.records import Passage
+
+Hashes = npt.NDArray[np.uint32]
+
+
+class Terms:
+    """The stems of one part's rows."""
+
+    def __init__(self, folder: Path) -> None:
+        """Map what `write_terms` wrote."""
+        self._hashes = np.load(folder / "terms.npy", mmap_mode="r", allow_pickle=False)
+        self._starts = np.load(folder / "term_starts.npy", mmap_mode="r", allow_pickle=False)
+        self._sentences = np.load(folder / "term_sentences.npy", mmap_mode="r", allow_pickle=False)
+        self._sentence_starts = np.load(folder / "term_sentence_starts.npy", mmap_mode="r", allow_pickle=False)
+
+    @property
+    def total(self) -> int:
+        """The number of stems in all rows together."""
+        return len(self._hashes)
+
+    def length(self, first_row: int, rows: int) -> int:
+        """Return the number of stems in neighbouring rows."""
+        return int(self._starts[first_row + rows] - self._starts[first_row])
+
+    def of(self, first_row: int, rows: int) -> Hashes:
+        """Return the stems of neighbouring rows, in order."""
+        found: Hashes = self._hashes[self._starts[first_row] : self._starts[first_row + rows]]
+        return found
+
+    def sentences_of(self, row: int) -> list[Hashes]:
+        """Return the stems of each sentence of a row."""
+        starts = self._sentences[self._sentence_starts[row] : self._sentence_starts[row + 1]]
+        ends = [*starts[1:], self._starts[row + 1] - self._starts[row]]
+        base = int(self._starts[row])
+        return [self._hashes[base + int(start) : base + int(end)] for start, end in zip(starts, ends, strict=True)]
+
+
+def write_terms(folder: Path, passages: Sequence[Passage]) -> None:
+    """Write the stems of `passages`, row by row, into `folder`."""
+    known: dict[str, int] = {}
+    hashes: list[Hashes] = []
+    starts, sentences, sentence_starts = [0], [], [0]
+    for passage in passages:
+        found: list[int] = []
+        for text in sentence_texts(passage):
+            sentences.append(len(found))
+            for stem in stems(text, passage.language):
+                number = known.get(stem)
+                if number is None:
+                    number = known[stem] = stem_hash(stem)
+                found.append(number)
+        hashes.append(np.asarray(found, dtype=np.uint32))
+        starts.append(starts[-1] + len(found))
+        sentence_starts.append(len(sentences))
+    np.save(folder / "terms.npy", np.concatenate(hashes) if hashes else np.zeros(0, dtype=np.uint32))
+    np.save(folder / "term_starts.npy", np.asarray(starts, dtype=np.int64))
+    np.save(folder / "term_sentences.npy", np.asarray(sentences, dtype=np.int32))
+    np.save(folder / "term_sentence_starts.npy", np.asarray(sentence_starts, dtype=np.int64))
+
+
+def sentence_texts(passage: Passage) -> list[str]:
+    """Return the sentences of a passage as they are written."""
+    starts = [sentence.start_char for sentence in passage.sentences] or [0]
+    return [passage.text[start:end] for start, end in zip(starts, [*starts[1:], len(passage.text)], strict=True)]
