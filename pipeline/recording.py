@@ -71,6 +71,14 @@ def probe(path: Path) -> Probe:
         )
 
 
+def declared_duration_s(path: Path) -> float | None:
+    """Return the length that a file's header gives; None where it gives none or the file cannot be read (decoding will tell why)."""
+    try:
+        return probe(path).duration_s
+    except RecordingError:
+        return None
+
+
 class Decoder:
     """Decodes a file once, in order. After iteration `duration_s` and `warnings` say what was found."""
 

@@ -77,6 +77,9 @@ def run_workers(settings: Settings, database: Database, index_stage: StageFactor
     finally:
         display.close()
     failed = [job for job in jobs.list_jobs(database, states=("failed",)) if job.updated_at >= started_at]
+    done = [job for job in jobs.list_jobs(database, states=("done",)) if job.updated_at >= started_at and job.kind == "index"]
+    seconds = length(time.time() - started_at)
+    display.say(f"done in {seconds}: {len(done)} episodes" + (f"; {len(failed)} failed, see `earmark status`" if failed else ""))
     return len(failed)
 
 

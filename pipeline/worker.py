@@ -181,6 +181,7 @@ class Worker:
             self.say(f"{listing.title}: {len(taken.new)} new episodes{gone}")
 
     def _fetch_episode(self, job: Job) -> None:
+        from pipeline.recording import declared_duration_s
         from pipeline.sources import fetch_captions, fetch_chapters, fetch_media
 
         settings = settings_for(self.settings, job)
@@ -210,12 +211,15 @@ class Worker:
             jobs.heartbeat(self.database, job, progress=share)
 
         fetched = fetch_media(episode, self.database.folder / RECORDINGS_FOLDER, settings, report)
+        duration_s = declared_duration_s(fetched.path)
         path = str(fetched.path.relative_to(self.database.folder)) if fetched.is_ours else str(fetched.path.absolute())
         with self.database.write() as connection:
             jobs.fence(connection, job)
             if fetched.details is not None:  # what the page said when it was opened: more than its line in the list
                 episodes.save_episode(connection, episode.show_id, replace(fetched.details, guid=episode.guid))
-            recording_id = episodes.save_recording(connection, fetched.sha256, path, fetched.size_bytes, None, fetched.warning)
+            recording_id = episodes.save_recording(
+                connection, fetched.sha256, path, fetched.size_bytes, duration_s, fetched.warning
+            )
             episodes.set_recording(connection, episode.id, recording_id)
             if chapters:
                 episodes.save_chapters(connection, episode.id, chapters)
@@ -238,19 +242,19 @@ class Worker:
     def _index_due(self) -> bool:
         """Index what is due; tell whether there was anything."""
         claimed = jobs.claim(self.database, self.owner, ("index",), limit=INDEX_TOGETHER)
-        indexed = [job for job in claimed if self._attempt_index(job)]
-        if indexed:
+        outcomes: list[str] = []
+        for job in claimed:
+            self._attempt(job, self._indexer(outcomes))
+        if outcomes:
             self._stage().publish()
-            for job in indexed:
-                title = episodes.get_episode(self.database, job.episode_id or "").title
-                self.say(f"{title}: searchable")
+            for outcome in outcomes:
+                self.say(outcome)
         return bool(claimed)
 
-    def _attempt_index(self, job: Job) -> bool:
-        done = False
+    def _indexer(self, outcomes: list[str]) -> Callable[[Job], None]:
+        """Return the handler of an index job; what it did is added to `outcomes`, to be told once it can be found."""
 
         def index(job: Job) -> None:
-            nonlocal done
             episode = episodes.get_episode(self.database, job.episode_id or "")
             assert episode.transcript_id is not None
             segments = transcripts.read_segments(self.database, episode.transcript_id)
@@ -262,10 +266,9 @@ class Worker:
                 passages.replace_passages(connection, episode.id, cut)
                 passages.save_vectors(connection, stage.model, vectors)
                 jobs.finish(connection, job)
-            done = True
+            outcomes.append(f"{episode.title}: {'searchable' if cut else 'no speech in it'}")
 
-        self._attempt(job, index)
-        return done
+        return index
 
     def _stage(self) -> IndexStage:
         if self._index is None:
