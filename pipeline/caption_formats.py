@@ -128,14 +128,17 @@ def _with_word_times(start: float, end: float, text: str, speaker: str | None) -
         return Cue(start, end, _clean(text), speaker)
     marks = [(start, _clean(pieces[0]))]
     marks += [(clock_s(*pieces[place : place + 3]), _clean(pieces[place + 3])) for place in range(1, len(pieces), 4)]
-    times: list[float] = []
+    shown = words_of(_clean(pieces[0].rpartition("\n")[0]))  # lines above the first time are old: they stand there at once
+    times = [start] * len(shown)
+    if shown:
+        marks[0] = (start, _clean(pieces[0].rpartition("\n")[2]))
     for place, (at, part) in enumerate(marks):
         words = words_of(part)
         until = marks[place + 1][0] if place + 1 < len(marks) else end
         times += [at + max(until - at, 0.0) * number / max(len(words), 1) for number in range(len(words))]
-    joined = " ".join(part for _, part in marks if part)
+    joined = "".join(shown) + "".join(f" {part}" for _, part in marks if part)
     rising = all(before <= after for before, after in pairwise(times))
-    return Cue(start, end, joined, speaker, tuple(times) if rising and len(times) == len(words_of(joined)) else ())
+    return Cue(start, end, joined.strip(), speaker, tuple(times) if rising and len(times) == len(words_of(joined)) else ())
 
 
 def _clean(text: str) -> str:

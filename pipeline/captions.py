@@ -26,7 +26,7 @@ MAX_SEGMENT_S = 30.0
 WORD_CUES_SHARE = 0.8  # of the cues hold one word: their times are word times
 _SENTENCE_END = re.compile(r"[.!?…。？！][\"'”’»)\]]*$")
 _NOT_AN_END = re.compile(
-    r"^\W*(?:(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|sr|jr|inc|approx|dept|fig|z\.b|bzw)\.|[A-Za-z]\.|\d+\.)$", re.IGNORECASE
+    r"^\W*(?:(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|sr|jr|inc|approx|dept|fig|z\.b|bzw)\.|[A-Za-z]\.|\d+\.)$", re.IGNORECASE
 )
 _NOISE = re.compile(r"^\W*(?:\[[^\[\]]*\]|\([^()]*\))(?:\W*(?:\[[^\[\]]*\]|\([^()]*\)))*\W*$")
 _PREFIX = re.compile(r"^\s*(?:[-–—]\s*)?(?:>{1,3}\s*)?\[?([A-ZÀ-ÖØ-ÞЀ-Я][^\s:\[\]]*(?:\s[^\s:\[\]]+){0,3})\]?\s*:\s+(?=\S)")

@@ -36,6 +36,9 @@ _VIDEO_PAGE = re.compile(
 )
 
 
+_ENTITY = re.compile(rb"<!ENTITY(?:[^>\"']|\"[^\"]*\"|'[^']*')*>")
+
+
 @dataclass(frozen=True, slots=True)
 class Feed:
     """A feed as read. `moved_to` is where it says that it lives now, "" if it says nothing."""
@@ -54,9 +57,11 @@ def parse_feed(body: bytes, link: str, headers: Mapping[str, str] | None = None,
     import feedparser
 
     podcast_tags.teach()
+    if not body.strip():
+        raise _no_feed(link)
     content_type = {name.lower(): value for name, value in (headers or {}).items()}.get("content-type", "")
     parsed = feedparser.parse(
-        io.BytesIO(body),  # a str or bytes would be taken for an address or a file name first
+        io.BytesIO(_without_entities(body)),  # a str or bytes would be taken for an address or a file name first
         response_headers={"content-type": content_type} if content_type else {},
         sanitize_html=False,
         resolve_relative_uris=False,
@@ -64,7 +69,7 @@ def parse_feed(body: bytes, link: str, headers: Mapping[str, str] | None = None,
     feed = parsed.feed
     moved_to = _web_link(link, _text(feed, "itunes_new-feed-url", "newlocation", "redirect_newlocation"))
     if not (parsed.version or parsed.entries or feed.get("title") or moved_to):
-        raise SourceError("this is no feed", where=redact(link), next_step="Give the address of an RSS or Atom feed")
+        raise _no_feed(link)
     reader = _Items(link, resolve or (lambda address: _web_link(link, address)), feed)
     episodes = tuple(reader.episodes(parsed.entries[:MAX_EPISODES]))
     warnings = list(reader.warnings)
@@ -172,6 +177,17 @@ class _Items:
                 media_type = str(item.get("type") or "").split(";")[0].strip().lower()
                 links.append(TranscriptLink(address, media_type, language_code(item.get("language"))))
         return tuple(dict.fromkeys(links))
+
+
+def _without_entities(body: bytes) -> bytes:
+    """Leave out what a feed declares of its own entities: none needs them, and nested ones unfold without end."""
+    if body[:2] in (b"\xff\xfe", b"\xfe\xff") and b"!\0E\0N\0T" in body:
+        body = re.sub(r"(<\?xml[^>]*?) encoding=\S+?(?=[\s?])", r"\1", body.decode("utf-16", "replace")).encode()
+    return _ENTITY.sub(b"", body) if b"<!ENTITY" in body else body
+
+
+def _no_feed(link: str) -> SourceError:
+    return SourceError("this is no feed", where=redact(link), next_step="Give the address of an RSS or Atom feed")
 
 
 def duration_s(text: str) -> float | None:

@@ -52,7 +52,19 @@ VIDEO = {
     ".3g2": "video/3gpp2",
 }
 SUFFIXES = {**AUDIO, **VIDEO}
-_ENDINGS = {"audio/mp3": ".mp3", "audio/x-m4a": ".m4a", "audio/m4a": ".m4a", "audio/x-wav": ".wav"}  # and the tables above
+_OTHER_NAMES = {
+    "audio/mp3": "audio/mpeg",
+    "audio/x-mp3": "audio/mpeg",
+    "audio/mpeg3": "audio/mpeg",
+    "audio/x-mpeg": "audio/mpeg",
+    "audio/x-m4a": "audio/mp4",
+    "audio/m4a": "audio/mp4",
+    "audio/x-wav": "audio/wav",
+    "audio/wave": "audio/wav",
+    "audio/vnd.wave": "audio/wav",
+    "audio/x-flac": "audio/flac",
+    "video/x-m4v": "video/mp4",
+}
 # Speech needs no picture, and a browser should be able to play what the owner offers
 _PREFERENCE = ("audio/mpeg", "audio/mp4", "audio/aac", "audio/ogg", "audio/webm", "audio/")
 _OTHER_AUDIO = frozenset({"application/ogg", "application/x-ogg", "application/mp4", "application/vnd.apple.mpegurl.audio"})
@@ -91,6 +103,7 @@ def is_media_type(media_type: str) -> bool:
 def media_type_of(name: str, declared: str = "") -> str:
     """Return the media type of a recording: as declared if that says anything, else by its ending, else ""."""
     declared = declared.split(";")[0].strip().lower()
+    declared = _OTHER_NAMES.get(declared, declared)
     return declared if is_media_type(declared) else SUFFIXES.get(suffix_of(name), declared if "/" in declared else "")
 
 
@@ -107,9 +120,8 @@ def ending_for(media_type: str, link: str = "") -> str:
     known = suffix_of(link)
     if known in SUFFIXES:
         return known
-    media_type = media_type.split(";")[0].strip().lower()
-    found = _ENDINGS.get(media_type) or next((ending for ending, type_ in SUFFIXES.items() if type_ == media_type), "")
-    return found or ".media"
+    media_type = media_type_of("", media_type)
+    return next((ending for ending, type_ in SUFFIXES.items() if type_ == media_type), ".media")
 
 
 def sniff(head: bytes) -> str:

@@ -127,10 +127,10 @@ class Netguard:
     ) -> tuple[httpcore.ConnectionPool, httpcore.Response, str, str]:
         """Open `link` and what it redirects to. Returns pool, answer, its link, and the link after leading permanent redirects."""
         current = permanent = link
-        only_permanent = True
-        credentials = _credentials(link)
+        only_permanent, credentials = True, None
         for _ in range(MAX_REDIRECTS + 1):
             self._target(current)
+            credentials = _credentials(current) or credentials
             pool = httpcore.ConnectionPool(ssl_context=_tls(), network_backend=_Pinned(self, redact(current), deadline))
             try:
                 response = self._send(pool, current, headers, credentials)
@@ -144,12 +144,12 @@ class Netguard:
             if response.status not in REDIRECTS or not location:
                 return pool, response, current, _without_fragment(permanent)
             pool.close()
-            following = _without_fragment(urljoin(current, location))
+            following = _joined(current, location)
+            self._target(following)
             if not _same_site(current, following):
                 credentials = None
                 headers.pop("Authorization", None)
                 headers.pop("Cookie", None)
-            credentials = _credentials(following) or credentials
             current = following
             only_permanent = only_permanent and response.status in PERMANENT_REDIRECTS
             permanent = following if only_permanent else permanent
@@ -324,6 +324,15 @@ def _bare(link: str) -> str:
     """Return the link without user name, password and fragment: they are never sent as part of an address."""
     parts = urlsplit(link)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+
+
+def _joined(link: str, location: str) -> str:
+    try:
+        return _without_fragment(urljoin(link, location))
+    except ValueError as error:
+        raise SourceError(
+            "it redirects to an address that is none", where=redact(link), next_step="Open it in a browser"
+        ) from error
 
 
 def _without_fragment(link: str) -> str:

@@ -17,7 +17,7 @@ _SECRET_KEY = re.compile(
     r"(?:token|secret|password|signature|apikey|authkey|accesskey)",
     re.IGNORECASE,
 )
-_LINK = re.compile(r"\b(?:https?|ftp|feed)://[^\s'\"<>\\]+", re.IGNORECASE)
+_LINK = re.compile(r"\b(?:https?|ftp|feed)://[^\s'\"<>\\]*[^\s'\"<>\\.,;:!?)\]]", re.IGNORECASE)
 _TOKEN_CHARACTERS = 20  # a run this long of mixed letters and digits is a key, not a name
 _UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", re.IGNORECASE)
 _PRIVATE_FOLDER = re.compile(r"^(?:private|premium|subscriber|member|auth|token|key|secret)s?$", re.IGNORECASE)

@@ -25,8 +25,6 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send(*answer)
 
-    do_HEAD = do_GET
-
     def send(self, body: bytes, media_type: str = "text/html", status: int = 200, **headers: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", media_type)
@@ -34,8 +32,7 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.wfile.write(body)
 
     def move(self, link: str, status: int = 302) -> None:
         self.send(b"", "text/plain", status, Location=link)
