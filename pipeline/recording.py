@@ -72,7 +72,7 @@ def probe(path: Path) -> Probe:
 
 
 def declared_duration_s(path: Path) -> float | None:
-    """Return the length that a file's header gives; None where it gives none or the file cannot be read (decoding will tell why)."""
+    """Return the length that a file's header gives; None where it gives none, or cannot be read (decoding tells why)."""
     try:
         return probe(path).duration_s
     except RecordingError:

@@ -40,10 +40,12 @@ def save_show(connection: sqlite3.Connection, listing: ShowListing, *, show_id: 
     connection.execute(
         "insert into show (id, link, kind, title, description, author, language, image_url, page_url, etag, last_modified,"
         " synced_at, created_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " on conflict (id) do update set link = excluded.link, title = excluded.title, description = excluded.description,"
-        " author = excluded.author,"
-        " language = excluded.language, image_url = excluded.image_url, page_url = excluded.page_url, etag = excluded.etag,"
-        " last_modified = excluded.last_modified, synced_at = excluded.synced_at",
+        # A show that can be read again knows more of itself than a single file or link that belongs to it too.
+        " on conflict (id) do update set link = excluded.link, kind = excluded.kind, title = excluded.title,"
+        " description = excluded.description, author = excluded.author, language = excluded.language,"
+        " image_url = excluded.image_url, page_url = excluded.page_url, etag = excluded.etag,"
+        " last_modified = excluded.last_modified, synced_at = excluded.synced_at"
+        " where excluded.kind not in ('file', 'link') or show.kind in ('file', 'link')",
         (
             show_id,
             listing.link,
@@ -91,13 +93,14 @@ def save_episode(connection: sqlite3.Connection, show_id: str, listing: EpisodeL
     is_new = connection.execute("select 1 from episode where id = ?", (episode_id,)).fetchone() is None
     connection.execute(
         "insert into episode (id, show_id, guid, title, description, published, page_url, media_url, media_type, image_url,"
-        " language, duration_s, people, chapters, transcripts, created_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " language, duration_s, people, chapters, chapters_url, transcripts, created_at)"
+        " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " on conflict (id) do update set title = excluded.title, description = excluded.description,"
         " published = excluded.published, page_url = excluded.page_url, media_url = excluded.media_url,"
         " media_type = excluded.media_type, image_url = excluded.image_url, people = excluded.people,"
         " language = coalesce(excluded.language, language), duration_s = coalesce(duration_s, excluded.duration_s),"
         " chapters = case excluded.chapters when '[]' then chapters else excluded.chapters end,"
-        " transcripts = excluded.transcripts",
+        " chapters_url = excluded.chapters_url, transcripts = excluded.transcripts",
         (
             episode_id,
             show_id,
@@ -113,6 +116,7 @@ def save_episode(connection: sqlite3.Connection, show_id: str, listing: EpisodeL
             listing.duration_s,
             json.dumps([[p.name, p.role] for p in listing.people], ensure_ascii=False),
             json.dumps([[c.start_s, c.title] for c in listing.chapters], ensure_ascii=False),
+            listing.chapters_url,
             json.dumps([[t.url, t.media_type, t.language, t.automatic] for t in listing.transcripts], ensure_ascii=False),
             time.time(),
         ),
@@ -316,4 +320,5 @@ def _episode(row: sqlite3.Row) -> Episode:
         recording_id=row["recording_id"],
         transcript_id=row["transcript_id"],
         warning=row["warning"],
+        chapters_url=row["chapters_url"],
     )

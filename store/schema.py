@@ -75,6 +75,7 @@ create table episode (
     duration_s    real,
     people        text not null default '[]',  -- [[name, role], ...]
     chapters      text not null default '[]',  -- [[start_s, title], ...]
+    chapters_url  text not null default '',
     transcripts   text not null default '[]',  -- [[url, media_type, language, automatic], ...]
     recording_id  integer references recording (id),
     transcript_id integer references transcript (id),
