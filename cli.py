@@ -16,6 +16,7 @@ from store.errors import EarmarkError
 
 if TYPE_CHECKING:
     from store.database import Database
+    from store.records import ShowListing
     from store.settings import Settings
 
 app = typer.Typer(
@@ -51,6 +52,8 @@ def add(
     device: Device = None,
     captions: Captions = None,
     workers: Workers = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would take: hours, time, disk, cost.")] = False,
+    hourly_price: Annotated[float | None, typer.Option(help="Price of an hour on this machine, for --dry-run.", min=0)] = None,
     no_run: Annotated[bool, typer.Option("--no-run", help="Only queue; `earmark run` does the work later.")] = False,
     as_json: Json = False,
     offline: Offline = None,
@@ -66,9 +69,13 @@ def add(
     narrow = {"limit": limit, "since": since, "match": match}
     failures = 0
     rows: list[dict[str, Any]] = []
+    listings: list[ShowListing] = []
     for source in sources:
         try:
             listing = list_source(source, settings, limit=limit, since=since, match=match)
+            if dry_run:
+                listings.append(listing)
+                continue
             with database.write() as connection:
                 taken = take_in(connection, listing, options, narrow)
         except EarmarkError as error:
@@ -87,6 +94,10 @@ def add(
         )
         rows.append({"source": source, "show_id": taken.show_id, "show": listing.title, "new": taken.new,
                      "requeued": taken.requeued, "known": taken.known})  # fmt: skip
+    if dry_run:
+        _tell_cost(listings, settings, hourly_price, as_json=as_json)
+        _leave(failures)
+        return
     if any(row.get("new") or row.get("requeued") for row in rows) and not no_run:
         failures += _work(settings, database)
     if as_json:
@@ -278,7 +289,7 @@ def serve(
     data: Data = None,
 ) -> None:
     """Serve the search page."""
-    from app import serve as serve_app
+    from ui.web import serve as serve_app
 
     serve_app(_settings(data, host=host, port=port))
 
@@ -326,6 +337,24 @@ def _work(settings: Settings, database: Database, *, forever: bool = False) -> i
     from pipeline.run import run_workers
 
     return run_workers(settings, database, IndexStage, forever=forever)
+
+
+def _tell_cost(listings: list[ShowListing], settings: Settings, hourly_price: float | None, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from pipeline.estimate import estimate
+    from store.report import length
+
+    told = estimate(listings, settings, _say, hourly_price=hourly_price)
+    if as_json:
+        _print_json(asdict(told))
+        return
+    guessed = f" ({told.unknown_durations} of unknown length, guessed)" if told.unknown_durations else ""
+    typer.echo(f"{told.episodes} episodes, {length(told.duration_s)} hours{guessed}; {told.with_transcript} bring a transcript")
+    typer.echo(
+        f"to transcribe: {length(told.to_transcribe_s)} at {told.speed:.1f}x real time ({told.device}): {length(told.time_s)}"
+    )
+    typer.echo(f"disk: {told.disk_bytes / 1e9:.2f} GB" + (f"; cost: {told.cost:.2f}" if told.cost is not None else ""))
 
 
 def _steer(settings: Settings, verb: str, what: str, states: tuple[Any, ...]) -> None:

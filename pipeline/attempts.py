@@ -7,6 +7,7 @@ Does not know: what the function does.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -30,8 +31,11 @@ def settings_for(settings: Settings, job: Job) -> Settings:
 
 def attempt(database: Database, job: Job, handler: Callable[[Job], None], say: Callable[[str], None]) -> None:
     """Call a handler; write its failure down in plain words. One bad episode never stops a run."""
+    started = time.monotonic()
+    about = {"stage": job.kind, "job": job.id, "episode": job.episode_id, "show": job.show_id}
     try:
         handler(job)
+        log.info("%s, attempt %s", job.kind, job.attempt, extra={**about, "seconds": round(time.monotonic() - started, 3)})
     except LeaseLost:
         log.info("job %s was taken over or stopped", job.id)
     except Exception as error:
@@ -45,6 +49,7 @@ def fail_job(database: Database, job: Job, error: Exception, say: Callable[[str]
     else:
         log.exception("job %s (%s) failed", job.id, job.kind, exc_info=error)
         sentence, permanent = f"{type(error).__name__}: {error}", False
+    log.warning("%s", sentence, extra={"stage": job.kind, "job": job.id, "episode": job.episode_id, "show": job.show_id})
     retry_after_s = error.retry_after_s if isinstance(error, SourceBusy) else None
     try:
         with database.write() as connection:

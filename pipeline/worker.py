@@ -26,6 +26,7 @@ from store import episodes, jobs, passages, transcripts
 from store.database import Database
 from store.errors import EarmarkError
 from store.jobs import Job
+from store.logs import open_log
 from store.records import JobKind, Passage, Segment
 from store.settings import Settings
 
@@ -66,6 +67,7 @@ def work(settings: Settings, index_stage: StageFactory, pipe: Connection, foreve
         with speaking:
             pipe.send(text)
 
+    open_log(settings.data_dir)
     worker = Worker(settings, index_stage, say)
     try:
         worker.run(forever=forever)
