@@ -1,0 +1,207 @@
+"""Answers as JSON: the one model that the API, the page, the embed, the Gradio API and MCP share.
+
+Comes in: what somebody asked. Goes out: dictionaries of plain values.
+Does not know: HTTP. Offsets inside texts count UTF-16 code units, as JavaScript does.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from index.search import Filters, highlights
+from store.episodes import get_episode
+from store.errors import StoreError
+from store.overview import Overview, read_overview
+from store.passages import last_change_id, passages_of
+from store.records import Episode, Moment, Segment, TranscriptHead
+from store.transcripts import read_head, read_segments
+from ui.site import Site, media_kind, page_path, play_url, web_address
+
+QUERY_CHARACTERS = 400
+LIKE_WORDS = 60  # of a passage, enough to say what it is about
+ANSWERS_KEPT = 512
+ANSWER_AGE_S = 20.0
+QUESTIONS = 6
+_SENTENCE = re.compile(r"[^.!?…。！？]+[.!?…。！？]*[\"'”’)]*\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One search as an address says it. `like` is `EPISODE@SECONDS`: find what resembles that moment."""
+
+    query: str = ""
+    shows: tuple[str, ...] = ()
+    speakers: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    episodes: tuple[str, ...] = ()
+    since: str = ""
+    until: str = ""
+    sort: str = "best"
+    like: str = ""
+    limit: int = 20
+
+
+class Answers:
+    """Searches with a short memory: typing sends the same question again and again."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._kept: OrderedDict[tuple[int, Ask], tuple[float, dict[str, Any]]] = OrderedDict()
+        self._overview: Overview | None = None
+        self._questions: tuple[int, list[str]] = (-1, [])
+        self._lock = threading.Lock()
+
+    def search(self, ask: Ask) -> dict[str, Any]:
+        """Return the search answer of the API, with `highlights` and `best` beside the moments."""
+        key = (last_change_id(self._site.database), ask)
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept is not None and time.monotonic() - kept[0] < ANSWER_AGE_S:
+            return kept[1]
+        answer = self._search(ask)
+        with self._lock:
+            self._kept[key] = (time.monotonic(), answer)
+            while len(self._kept) > ANSWERS_KEPT:
+                self._kept.popitem(last=False)
+        return answer
+
+    def overview(self) -> Overview:
+        """Return the catalogue in numbers, counted again when it changed."""
+        version = last_change_id(self._site.database)
+        if self._overview is None or self._overview.version != version:
+            self._overview = read_overview(self._site.database)
+        return self._overview
+
+    def questions(self) -> list[str]:
+        """Return a few questions that were really asked in the catalogue, to try the search with."""
+        version = last_change_id(self._site.database)
+        if self._questions[0] != version:
+            from ui.subjects import asked_questions
+
+            self._questions = (version, asked_questions(self._site.database, QUESTIONS))
+        return self._questions[1]
+
+    def _search(self, ask: Ask) -> dict[str, Any]:
+        query, leave_out = ask.query, None
+        if ask.like:
+            query, leave_out = self._alike(ask.like)
+        filters = Filters(
+            show_ids=ask.shows,
+            episode_ids=ask.episodes,
+            speakers=ask.speakers,
+            languages=ask.languages,
+            since=ask.since,
+            until=ask.until,
+        )
+        found = self._site.searcher.search(query, limit=ask.limit + (leave_out is not None), filters=filters, sort=ask.sort)
+        episodes = {moment.episode_id: self._episode(moment.episode_id) for moment in found.moments}
+        moments = [
+            replace(moment, play_url=play_url(episode), page_url=page_path(moment.episode_id, moment.start_s))
+            for moment in found.moments
+            if (episode := episodes[moment.episode_id]) is not None and not _is_at(moment, leave_out)
+        ][: ask.limit]
+        marks = [[] if ask.like else marked(query, moment.text, _language(episodes[moment.episode_id])) for moment in moments]
+        return {
+            "query": ask.query,
+            "took_ms": round(found.took_ms, 2),
+            "degraded": found.degraded,
+            "moments": [asdict(moment) for moment in moments],
+            "highlights": marks,
+            "best": [best_sentence(moment.text, ranges) for moment, ranges in zip(moments, marks, strict=True)],
+            "episodes": {key: brief(episode) for key, episode in episodes.items() if episode is not None},
+        }
+
+    def _episode(self, episode_id: str) -> Episode | None:
+        try:
+            return get_episode(self._site.database, episode_id)
+        except StoreError:
+            return None  # deleted a moment ago: the index follows in a second
+
+    def _alike(self, like: str) -> tuple[str, tuple[str, float]]:
+        episode_id, _, time_text = like.partition("@")
+        try:
+            at_s = float(time_text)
+        except ValueError:
+            raise StoreError("this is no moment", where=like[:80], next_step="Write EPISODE@SECONDS") from None
+        near = [passage for passage in passages_of(self._site.database, episode_id) if passage.end_s >= at_s]
+        if not near:
+            raise StoreError("there is no such moment", where=like[:80])
+        words = near[0].text.replace('"', " ").split()
+        return " ".join(words[:LIKE_WORDS])[:QUERY_CHARACTERS], (episode_id, at_s)
+
+
+def marked(query: str, text: str, language: str | None) -> list[list[int]]:
+    """Return the ranges [start, end] of `text` to mark, in UTF-16 code units."""
+    return [[utf16(text, start), utf16(text, end)] for start, end in highlights(query, text, language)]
+
+
+def best_sentence(text: str, ranges: Sequence[Sequence[int]]) -> list[int]:
+    """Return where the sentence lies that has most of the marked words; the first where none has any (the moment begins there)."""
+    best, best_marks = [0, utf16(text, len(text))], -1
+    for match in _SENTENCE.finditer(text):
+        start, end = utf16(text, match.start()), utf16(text, match.start() + len(match.group().rstrip()))
+        marks = len({(a, b) for a, b in ranges if a >= start and b <= end})
+        if end > start and marks > best_marks:
+            best, best_marks = [start, end], marks
+    return best
+
+
+def utf16(text: str, offset: int) -> int:
+    """Return a code point offset in UTF-16 code units."""
+    return offset if text.isascii() else offset + sum(ord(char) > 0xFFFF for char in text[:offset])
+
+
+def brief(episode: Episode) -> dict[str, Any]:
+    """Return what a list shows of an episode."""
+    return {
+        "id": episode.id,
+        "show_id": episode.show_id,
+        "show": episode.show,
+        "title": episode.title,
+        "published": episode.published,
+        "duration_s": episode.duration_s,
+        "language": episode.language,
+        "play_url": play_url(episode),
+        "media_kind": media_kind(episode),
+        "page_url": page_path(episode.id),
+        "picture_url": f"/picture/{episode.id}",
+        "readable": episode.transcript_id is not None,
+    }
+
+
+def whole(site: Site, episode: Episode) -> tuple[dict[str, Any], list[Segment], TranscriptHead | None]:
+    """Return all that is public of an episode, and its transcript."""
+    head = read_head(site.database, episode.transcript_id) if episode.transcript_id is not None else None
+    segments = read_segments(site.database, episode.transcript_id) if episode.transcript_id is not None else []
+    detail = brief(episode) | {
+        "description": episode.description,
+        "source_url": web_address(episode.page_url),
+        "people": [asdict(person) for person in episode.people],
+        "chapters": [asdict(chapter) for chapter in episode.chapters],
+        "warning": episode.warning,
+        "transcript": None
+        if head is None
+        else {"source": head.source, "engine": head.engine, "model": head.model.partition("@")[0], "language": head.language},
+    }
+    return detail, segments, head
+
+
+def find_episode(site: Site, episode_id: str) -> Episode:
+    """Return an episode, or raise `StoreError`. The id comes from an address: nothing but an id gets as far as the store."""
+    if not re.fullmatch(r"[a-z2-7]{6,32}", episode_id):
+        raise StoreError("there is no such episode", where=episode_id[:40])
+    return get_episode(site.database, episode_id)
+
+
+def _language(episode: Episode | None) -> str | None:
+    return episode.language if episode is not None else None
+
+
+def _is_at(moment: Moment, place: tuple[str, float] | None) -> bool:
+    return place is not None and moment.episode_id == place[0] and moment.start_s - 1 <= place[1] <= moment.end_s + 1

@@ -1,0 +1,283 @@
+// <ear-mark>: the one component. It holds the search box, the results, an episode's page and the player bar in a Shadow DOM,
+// so that the styles of whatever it sits in (Gradio, a foreign page) stay outside, and the player plays on while one browses.
+
+import * as address from "./address.js";
+import { Asking, getJson } from "./asking.js";
+import { clock, config, copy, count, h, icon, memory, paintHeat, safe, say } from "./dom.js";
+import { filterRow } from "./filters.js";
+import { keyHelp, onKeys } from "./keys.js";
+import { Player } from "./player.js";
+import { quoteText, resultList } from "./results.js";
+import { nothing, welcome } from "./welcome.js";
+
+const FIRST_MOMENTS = 20;
+const ALL_MOMENTS = 100;
+const HEAT_WAIT_MS = 220; // the strips are refined once typing rests
+const ANNOUNCE_WAIT_MS = 700;
+
+class EarMark extends HTMLElement {
+  connectedCallback() {
+    if (this.shadowRoot || document.querySelector("ear-mark[data-live]")) return; // one a page: Gradio's copy stays empty
+    this.dataset.live = "";
+    const article = this.querySelector("article.episode");
+    this.root = this.attachShadow({ mode: "open" });
+    this.state = address.read();
+    this.asking = new Asking();
+    this.player = new Player();
+    this.limit = FIRST_MOMENTS;
+    this.build();
+    this.applyBrand();
+    if (article && this.state.view === "episode") this.showArticle(article);
+    else this.render();
+    this.listen();
+  }
+
+  build() {
+    this.box = h("input", {
+      type: "search", id: "q", name: "q", autocomplete: "off", autocapitalize: "off", spellcheck: "false", enterkeyhint: "search", maxlength: 400, dir: "auto",
+      placeholder: say("search.placeholder"), "aria-label": say("search.label"), "aria-describedby": "hint", oninput: () => this.typed(),
+    });
+    this.box.value = this.state.q;
+    const form = h("form", { role: "search", onsubmit: (event) => { event.preventDefault(); this.typed({ push: true }); } },
+      icon("search"), this.box, h("kbd", { "aria-hidden": "true" }, "/"));
+    const brand = config.brand ?? {};
+    this.head = h("header", { class: "top" },
+      h("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); this.main.focus(); } }, say("nav.skip")),
+      h("div", { class: "topline" },
+        h("a", { class: "brand", href: "/", onclick: (event) => this.go(event, { ...address.read(new URL("/", location.href)) }) },
+          brand.logo ? h("img", { src: brand.logo, alt: "", height: 28 }) : h("span", { class: "ear", "aria-hidden": "true" }),
+          h("span", {}, brand.name ?? "Earmark")),
+        h("nav", {}, h("a", { href: "/explore" }, say("nav.explore")),
+          h("button", { type: "button", class: "tool", title: say("nav.theme"), "aria-label": say("nav.theme"), onclick: () => this.turnTheme() }, icon("theme")))),
+      h("p", { class: "tagline" }, brand.tagline ?? ""),
+      form, h("p", { id: "hint", class: "off-screen" }, say("search.hint")));
+    this.filterPlace = h("div", { class: "filterplace" });
+    this.status = h("p", { class: "status" });
+    this.results = h("div", { class: "results" });
+    this.page = h("div", { class: "page" });
+    this.main = h("main", { id: "main", tabindex: -1 }, this.filterPlace, this.status, this.results, this.page);
+    this.live = h("p", { class: "off-screen", role: "status", "aria-live": "polite" });
+    this.foot = h("footer", { class: "foot" },
+      (brand.links ?? []).map((link) => h("a", { href: safe(link.url) ?? "/", rel: "noopener" }, link.label)), h("a", { href: "/docs" }, say("footer.api")), h("span", {}, say("footer.made")));
+    this.frame = h("div", { class: "frame" }, this.head, this.main, this.foot);
+    this.root.append(h("link", { rel: "stylesheet", href: "/static/earmark.css", onload: () => this.frame.removeAttribute("hidden") }),
+      this.frame, this.player.element, this.live);
+  }
+
+  applyBrand() {
+    if (config.brand?.accent) this.style.setProperty("--brand", config.brand.accent);
+    const theme = memory.get("theme");
+    if (theme) this.style.colorScheme = theme;
+    document.documentElement.style.colorScheme = theme || "light dark";
+  }
+  turnTheme() {
+    const dark = getComputedStyle(this).colorScheme === "dark" || (!memory.get("theme") && matchMedia("(prefers-color-scheme: dark)").matches);
+    memory.set("theme", dark ? "light" : "dark");
+    this.applyBrand();
+  }
+
+  listen() {
+    window.addEventListener("popstate", () => {
+      this.state = address.read();
+      this.box.value = this.state.q;
+      this.limit = FIRST_MOMENTS;
+      this.render();
+    });
+    onKeys(this, {
+      search: () => { this.box.focus(); this.box.select(); },
+      next: (step) => this.choose(step),
+      open: () => this.chosen()?.querySelector(".play")?.click(),
+      toggle: () => this.player.toggle(), skip: (s) => this.player.skip(s), rate: (step) => this.player.nextRate(step),
+      hasPlayer: () => this.player.item !== null,
+      help: () => keyHelp(this.root),
+    });
+    this.player.addEventListener("item", () => { this.paintPlaying(); document.documentElement.style.scrollPaddingBottom = this.player.item ? "7rem" : ""; });
+    this.player.addEventListener("state", () => this.paintPlaying());
+    this.player.titleLink.addEventListener("click", (event) => this.open(event, this.player.titleLink.getAttribute("href")));
+  }
+
+  typed({ push = false } = {}) {
+    const was = this.state;
+    this.state = { ...was, view: "search", episode: null, t: null, q: this.box.value, like: "" };
+    this.limit = FIRST_MOMENTS;
+    address.write(this.state, { push: push || was.view !== "search" || !was.q });
+    this.render();
+  }
+  change(part) {
+    this.state = { ...this.state, ...part };
+    this.limit = FIRST_MOMENTS;
+    address.write(this.state, { push: true });
+    this.render();
+  }
+  go(event, state) {
+    if (event && (event.metaKey || event.ctrlKey || event.shiftKey || event.button > 0)) return;
+    event?.preventDefault();
+    this.state = state;
+    this.box.value = state.q;
+    address.write(state, { push: true });
+    this.render();
+    window.scrollTo(0, 0);
+    this.main.focus({ preventScroll: true });
+  }
+  open(event, url) {
+    const target = new URL(url, location.href);
+    this.go(event, { ...address.read(target), q: target.searchParams.get("q") ?? this.state.q });
+  }
+
+  async render() {
+    const state = this.state;
+    const isEpisode = state.view === "episode";
+    this.frame.dataset.view = isEpisode ? "episode" : address.asks(state) ? "results" : "welcome";
+    this.page.hidden = !isEpisode;
+    this.results.hidden = this.filterPlace.hidden = this.status.hidden = isEpisode;
+    clearTimeout(this.heatTimer);
+    if (isEpisode) return this.showEpisode();
+    this.transcript?.close();
+    this.transcript = null;
+    document.title = state.q ? `${state.q} · ${config.brand?.name ?? "Earmark"}` : config.brand?.name ?? "Earmark";
+    try {
+      await (address.asks(state) ? this.showResults(state) : this.showWelcome());
+    } catch (error) {
+      if (this.state !== state) return;
+      this.results.replaceChildren(h("div", { class: "nothing", role: "alert" }, h("h2", {}, say("results.failed")), h("p", {}, error.message)));
+    }
+    this.paintFilters();
+  }
+
+  async stats() {
+    this.statsAnswer ??= getJson("/api/stats").catch((error) => { this.statsAnswer = null; throw error; });
+    return this.statsAnswer;
+  }
+  async paintFilters() {
+    try {
+      const stats = await this.stats();
+      const had = this.root.activeElement?.name;
+      this.filterPlace.replaceChildren(address.asks(this.state) || address.filters(this.state) ? filterRow(stats, this.state, (part) => this.change(part)) : "");
+      if (had && had !== "q") this.filterPlace.querySelector(`[name="${CSS.escape(had)}"]`)?.focus();
+    } catch { /* the answer itself says what is wrong */ }
+  }
+
+  async showWelcome() {
+    this.asking.stop();
+    this.status.replaceChildren();
+    const stats = await this.stats();
+    if (address.asks(this.state) || this.state.view !== "search") return;
+    this.results.replaceChildren(welcome(stats, {
+      ask: (question) => { this.box.value = question; this.typed({ push: true }); this.box.focus(); },
+      showOnly: (id) => { this.change({ show: [id] }); this.box.focus(); },
+      open: (event, url) => this.open(event, url),
+    }));
+  }
+
+  async showResults(state) {
+    const query = address.params(state);
+    query.set("limit", this.limit);
+    performance.mark("earmark-asked");
+    const answer = await this.asking.get(`/api/search?${query}`);
+    if (!answer || this.state !== state) return;
+    const groups = resultList(answer, this.acts());
+    this.results.replaceChildren(...(groups.length ? groups : [nothing(state, this.acts())]));
+    if (answer.moments.length >= this.limit && this.limit < ALL_MOMENTS)
+      this.results.append(h("button", { type: "button", class: "quiet more", onclick: () => { this.limit = ALL_MOMENTS; this.showResults(state); } }, say("results.more")));
+    const sum = groups.length ? `${count("results.count", answer.moments.length)} ${count("results.in", groups.length)}` : "";
+    const like = state.like && say("results.like_title", { time: clock(+state.like.split("@")[1]) });
+    this.status.replaceChildren(...[like && h("strong", {}, like, " · "), sum, sum && h("span", { class: "took" }, ` · ${say("results.took", { ms: Math.round(answer.took_ms) })}`),
+      answer.degraded && h("span", { class: "degraded" }, say(`results.degraded_${answer.degraded}`))].filter(Boolean));
+    this.paintPlaying();
+    this.heatTimer = setTimeout(() => this.refineHeat(state, answer), HEAT_WAIT_MS);
+    clearTimeout(this.announceTimer);
+    this.announceTimer = setTimeout(() => { this.live.textContent = sum || say("nothing.title", { q: state.q }); }, ANNOUNCE_WAIT_MS);
+  }
+
+  async refineHeat(state, answer) {
+    const ids = [...new Set(answer.moments.map((moment) => moment.episode_id))].slice(0, 20);
+    if (!state.q || !ids.length) return;
+    const query = new URLSearchParams([["q", state.q], ...ids.map((id) => ["episode", id])]);
+    try {
+      const { heat } = await getJson(`/api/heat?${query}`);
+      if (this.state !== state) return;
+      for (const strip of this.results.querySelectorAll("[data-heat]")) if (heat[strip.dataset.heat]) paintHeat(strip, heat[strip.dataset.heat]);
+    } catch { /* the ticks are there already */ }
+  }
+
+  acts() {
+    return {
+      play: (moment, episode) => this.play(moment, episode),
+      open: (event, moment) => this.open(event, `${moment.page_url}&q=${encodeURIComponent(this.state.q)}`),
+      copyLink: (moment, button) => this.copied(button, new URL(moment.page_url, location.href).href),
+      copyQuote: (moment, button) => this.copied(button, quoteText(moment, new URL(moment.page_url, location.href).href)),
+      like: (moment) => { this.change({ like: `${moment.episode_id}@${moment.start_s}` }); window.scrollTo(0, 0); },
+      ask: (question) => { this.box.value = question; this.typed({ push: true }); },
+      clearFilters: () => this.change({ show: [], speaker: [], language: [], since: "", until: "" }),
+    };
+  }
+
+  play(moment, episode) {
+    this.player.open({
+      id: moment.episode_id, url: moment.play_url, kind: episode.media_kind ?? "audio", title: moment.title, show: moment.show,
+      picture: `/picture/${moment.episode_id}`, page: moment.page_url, duration: episode.duration_s ?? 0,
+    }, moment.start_s);
+  }
+  paintPlaying() {
+    const id = this.player.item?.id;
+    for (const group of this.root.querySelectorAll("[data-episode]")) group.classList.toggle("playing", group.dataset.episode === id && !this.player.paused);
+  }
+
+  async copied(button, text) {
+    const done = await copy(text);
+    this.live.textContent = say(done ? "results.copied" : "results.not_copied");
+    button.dataset.told = this.live.textContent;
+    setTimeout(() => delete button.dataset.told, 1600);
+  }
+
+  moments() { return [...this.results.querySelectorAll(".moment")]; }
+  chosen() {
+    const moments = this.moments();
+    return moments.find((moment) => moment === this.root.activeElement || moment.contains(this.root.activeElement)) ?? moments[0];
+  }
+  choose(step) {
+    const moments = this.moments();
+    const at = moments.findIndex((moment) => moment === this.root.activeElement || moment.contains(this.root.activeElement));
+    const next = moments[Math.max(0, Math.min(moments.length - 1, at + step))];
+    next?.focus();
+    next?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Show an episode's page: the same HTML that the server sends to a reader without script. */
+  async showEpisode() {
+    const { episode, t, q } = this.state;
+    if (this.transcript?.id === episode) return this.transcript.enter(t, q);
+    this.transcript?.close();
+    this.transcript = null;
+    try {
+      const response = await fetch(`/e/${episode}`, { headers: { accept: "text/html" } });
+      const parsed = new DOMParser().parseFromString(await response.text(), "text/html");
+      if (this.state.episode !== episode) return;
+      const article = parsed.querySelector("article.episode");
+      if (!article) throw new Error(say("episode.missing"));
+      document.title = parsed.title;
+      await this.showArticle(document.adoptNode(article));
+    } catch (error) {
+      this.page.replaceChildren(h("div", { class: "nothing", role: "alert" }, h("h2", {}, say("error.title")), h("p", {}, error.message)));
+    }
+  }
+  async showArticle(article) {
+    const { Transcript } = await import("./transcript.js");
+    this.frame.dataset.view = "episode";
+    this.results.hidden = this.filterPlace.hidden = this.status.hidden = true;
+    this.page.hidden = false;
+    this.page.replaceChildren(article);
+    this.transcript = new Transcript(article, this.player, {
+      copied: (button, text) => this.copied(button, text),
+      moved: (time) => { this.state = { ...this.state, t: time }; address.write(this.state, { push: false }); },
+    });
+    this.transcript.enter(this.state.t, this.state.q);
+    this.paintPlaying();
+  }
+}
+
+customElements.define("ear-mark", EarMark);
+if (!document.querySelector("ear-mark")) {
+  // Gradio's page: begin at once instead of a second later, when Gradio has built its own copy of this element.
+  document.body.prepend(document.createElement("ear-mark"));
+}

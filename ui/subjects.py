@@ -1,0 +1,147 @@
+"""What is talked about where: questions that were asked, the heat of a query along an episode, chapters from subject changes.
+
+Comes in: passages, a query. Goes out: plain values along the time of one recording, seconds from its start.
+Does not know: how a strip or a chapter is drawn. Chapters found here are guesses and are marked as made.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from index.search import Filters, highlights
+from store.database import Database
+from store.episodes import list_episodes
+from store.passages import passages_of
+from store.records import Chapter, Passage
+from ui.site import Finder
+
+HEAT_BINS = 48
+HEAT_MOMENTS = 60
+CHAPTER_MIN_S = 150.0
+CHAPTER_TARGET_S = 420.0
+CHAPTER_TERMS = 3
+COMPARED_PASSAGES = 3  # on each side of a possible subject change
+QUESTION_EPISODES = 40
+QUESTION_WORDS = (5, 13)
+_WORD = re.compile(r"[^\W\d_][\w'’-]*[^\W_]|[^\W\d_]", re.UNICODE)
+_QUESTION = re.compile(r"(?:^|(?<=[.!?…] ))[^.!?…]{20,110}\?")
+COMMON_SHARE = 0.25  # a word in more of the passages than this says nothing about a subject
+COMMON_WORDS = frozenset(
+    "about actually after again all also always an and another any anything are around as at back basically be because been before being "
+    "better between big both but by call can can't come could did different do does doesn't doing don't done down each else even every "
+    "everything few first for from get gets getting give go goes going gone good got great had has have having he her here him his how i "
+    "i'd i'll i'm i've if in into is isn't it it's its just keep kind know last least let let's like little long look lot made make makes "
+    "many may maybe me mean might more most much must my need never new next no not nothing now of off oh ok okay old on once one only or "
+    "other our out over own part people point pretty probably put quite rather really right said same say says see seems she should so some "
+    "somebody someone something sort still stuff such sure take takes talk than that that's the their them then there there's these they "
+    "they're thing things think this those though three through time to today together too took two under until up us use used using very "
+    "want wanted was way we we're we've well went were what what's when where whether which while who whole why will with without won't "
+    "words work would yeah year years yes yet you you're you've your".split()
+)
+
+
+def asked_questions(database: Database, count: int) -> list[str]:
+    """Return up to `count` questions that speakers asked, one an episode, from the newest episodes on."""
+    found: list[str] = []
+    for episode in list_episodes(database, readable_only=True, limit=QUESTION_EPISODES):
+        candidates = [
+            " ".join(match.group().split())
+            for passage in passages_of(database, episode.id)
+            for match in _QUESTION.finditer(passage.text)
+            if QUESTION_WORDS[0] <= len(match.group().split()) <= QUESTION_WORDS[1]
+        ]
+        if candidates:
+            found.append(max(candidates, key=lambda text: (len(terms(text)), -len(text))))
+        if len(found) == count:
+            break
+    return found
+
+
+def heat(database: Database, finder: Finder, episode_id: str, query: str, duration_s: float, language: str | None) -> list[float]:
+    """Return how much each of `HEAT_BINS` equal parts of an episode has to do with `query`, 0 to 1."""
+    bins = [0.0] * HEAT_BINS
+    if duration_s <= 0 or not query.strip():
+        return bins
+    passages = passages_of(database, episode_id)
+    said = [len({passage.text[a:b].lower() for a, b in highlights(query, passage.text, language)}) for passage in passages]
+    found = finder.search(query, limit=HEAT_MOMENTS, filters=Filters(episode_ids=(episode_id,)), sort="best").moments
+    most_said, best = max(said, default=0), max((moment.score for moment in found), default=0.0)
+    for passage, count in zip(passages, said, strict=True):
+        if count:
+            _raise(bins, passage.start_s, passage.end_s, duration_s, 0.6 * count / most_said)
+    for moment in found:
+        if best > 0:
+            _raise(bins, moment.start_s, moment.end_s, duration_s, max(0.0, moment.score) / best)
+    return [round(value, 3) for value in bins]
+
+
+def made_chapters(passages: Sequence[Passage], duration_s: float) -> tuple[Chapter, ...]:
+    """Cut an episode where its words change, and name each part by the words that are its own. Short episodes get none."""
+    count = round(duration_s / CHAPTER_TARGET_S)
+    if count < 2 or len(passages) < 4 * COMPARED_PASSAGES:
+        return ()
+    bags = [Counter(terms(passage.text)) for passage in passages]
+    spread = Counter(term for bag in bags for term in bag)
+    for bag in bags:
+        for term in [term for term in bag if spread[term] > max(3, COMMON_SHARE * len(bags))]:
+            del bag[term]
+    changes = []
+    for at in range(COMPARED_PASSAGES, len(bags) - COMPARED_PASSAGES + 1):
+        before = sum(bags[at - COMPARED_PASSAGES : at], Counter[str]())
+        after = sum(bags[at : at + COMPARED_PASSAGES], Counter[str]())
+        changes.append((_alike(before, after), at))
+    cuts = [0]
+    for _, at in sorted(changes):
+        if len(cuts) >= count:
+            break
+        if all(abs(passages[at].start_s - passages[cut].start_s) >= CHAPTER_MIN_S for cut in cuts):
+            cuts.append(at)
+    cuts.sort()
+    parts = [sum(bags[start:end], Counter[str]()) for start, end in zip(cuts, [*cuts[1:], len(bags)], strict=True)]
+    names = [_name(part, parts) for part in parts]
+    return tuple(
+        Chapter(0.0 if cut == 0 else passages[cut].start_s, name) for cut, name in zip(cuts, names, strict=True) if name
+    )
+
+
+def terms(text: str) -> list[str]:
+    """Return the words of a text that may name its subject, in lower case."""
+    words = (match.group().lower().replace("’", "'") for match in _WORD.finditer(text))
+    return [word for word in words if len(word) > 2 and word not in COMMON_WORDS]
+
+
+def distinctive(part: Counter[str], parts: Sequence[Counter[str]], count: int) -> list[str]:
+    """Return the words that `part` says more often than the others do, the most telling first."""
+
+    def weight(term: str) -> float:
+        return part[term] * math.log(1 + len(parts) / sum(term in other for other in parts))
+
+    ranked = sorted((term for term in part if part[term] > 1), key=lambda term: (-weight(term), term))
+    chosen: list[str] = []
+    for term in ranked:
+        if not any(term[:5] == other[:5] for other in chosen):  # "wallet" and "wallets" are one subject
+            chosen.append(term)
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def _name(part: Counter[str], parts: Sequence[Counter[str]]) -> str:
+    text = ", ".join(distinctive(part, parts, CHAPTER_TERMS))
+    return text[:1].upper() + text[1:]
+
+
+def _alike(first: Counter[str], second: Counter[str]) -> float:
+    shared = sum(first[term] * second[term] for term in first.keys() & second.keys())
+    size = math.sqrt(sum(n * n for n in first.values()) * sum(n * n for n in second.values()))
+    return shared / size if size else 1.0
+
+
+def _raise(bins: list[float], start_s: float, end_s: float, duration_s: float, value: float) -> None:
+    first = min(HEAT_BINS - 1, int(start_s / duration_s * HEAT_BINS))
+    last = min(HEAT_BINS - 1, int(max(start_s, end_s - 0.01) / duration_s * HEAT_BINS))
+    for index in range(first, last + 1):
+        bins[index] = max(bins[index], min(1.0, value))

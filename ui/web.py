@@ -1,0 +1,66 @@
+"""Puts the web app together: one `gr.Server` (which is FastAPI) with pages, API, media, admin, Gradio's API and MCP.
+
+Comes in: settings. Goes out: the app, or a running server. Order matters: routes first, then /admin, then the public page at /,
+which as a mount takes every path that is left. Does not know: what any of the parts does.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from store.errors import SettingsError
+from store.settings import Settings
+from ui.answers import Answers
+from ui.api import add_api
+from ui.gate import Gate
+from ui.home import home_blocks, home_head
+from ui.media import add_media
+from ui.pages import add_pages
+from ui.site import Site, open_site, say
+
+MOUNT = {"footer_links": [], "run_history": False, "ssr_mode": False}
+
+
+def create_app(settings: Settings) -> Any:
+    """Return the `gr.Server` of a data folder. Opens the store (and creates an empty one); starts nothing."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+    import gradio as gr
+
+    site = open_site(settings)
+    answers = Answers(site)
+    app = gr.Server(title=settings.site_name, description=settings.tagline, redoc_url=None)
+    add_api(app, site, answers)
+    add_media(app, site)
+    add_pages(app, site)
+    public = home_blocks(site, answers)
+    gr.mount_gradio_app(app, public, "/", head=home_head(site), mcp_server=True, **MOUNT)
+    app.add_middleware(Gate, settings=settings)
+    app.state.site = site
+    return app
+
+
+def serve(settings: Settings, *, block: bool = True) -> Any:
+    """Serve a data folder until stopped; with `block=False`, return the running app at once (close it with `stop`).
+
+    Raises `SettingsError` where the port is taken.
+    """
+    app = create_app(settings)
+    try:
+        app.launch(
+            server_name=settings.host,
+            server_port=settings.port,
+            prevent_thread_lock=not block,
+            quiet=True,
+            show_error=True,
+            app_kwargs={"lifespan": app.router.lifespan_context},  # without it MCP answers 500 and queued events hang
+            **MOUNT,
+        )
+    except OSError as error:
+        raise SettingsError(f"the web app cannot listen there ({error})", where=f"{settings.host}:{settings.port}", next_step="Choose another --port") from error
+    return app
+
+
+def stop(app: Any) -> None:
+    """Stop a server that `serve(..., block=False)` started."""
+    app.get_blocks().close(verbose=False)
