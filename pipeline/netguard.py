@@ -24,6 +24,7 @@ import httpx
 
 from pipeline.addresses import AllowList, is_public
 from pipeline.inflate import Inflater
+from pipeline.pauses import Pauses
 from pipeline.refusals import broken, refusal, too_large
 from store.errors import BlockedAddress, SourceBusy, SourceError
 from store.links import redact as redact  # part of this room's door
@@ -70,6 +71,11 @@ class Netguard:
     def __init__(self, settings: Settings) -> None:
         self._allowed = AllowList(settings.allow_hosts)
         self._silence_s = settings.timeout_s
+        self._pauses = Pauses(settings.data_dir, settings.pause_s)
+
+    def wait_for(self, link: str) -> None:
+        """Wait until the host of `link` may be asked again: for requests that others make."""
+        self._pauses.wait("{}:{}".format(*self._target(link)), redact(link))
 
     def check_url(self, link: str) -> None:
         """Raise `BlockedAddress` if `link` has another scheme than http(s) or leads to an address that is not public.
@@ -111,12 +117,16 @@ class Netguard:
         sent = httpx.Headers({"User-Agent": USER_AGENT, "Accept": "*/*"})
         sent["Accept-Encoding"] = "gzip, deflate" if compressed else "identity"
         sent.update(headers or {})
+        self.wait_for(link)
         deadline = time.monotonic() + total_s
         pool, response, current, permanent = self._follow(link, sent, deadline)
         try:  # what the caller raises while it reads is the caller's: nothing is translated here
             received = httpx.Headers(response.headers)
             if response.status not in frozenset(accept):
-                raise refusal(response.status, received, redact(current))
+                error = refusal(response.status, received, redact(current))
+                if isinstance(error, SourceBusy) and error.retry_after_s:
+                    self._pauses.hold("{}:{}".format(*self._target(current)), error.retry_after_s)
+                raise error
             blocks = self._blocks(response, received, max_bytes, redact(current))
             yield Answer(_without_fragment(current), permanent, response.status, received, blocks)
         finally:

@@ -141,7 +141,9 @@ def _ask(
     request: dict[str, Any], link: str, settings: Settings, total_s: float, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Ask a process of its own, and end it after `total_s` or when it falls silent."""
-    Netguard(settings).check_url(link)
+    guard = Netguard(settings)
+    guard.check_url(link)
+    guard.wait_for(link)
     request |= {
         "allowed": sorted(AllowList(settings.allow_hosts).resolved(), key=str),
         "timeout_s": settings.timeout_s,

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from store.settings import Settings
 
@@ -78,5 +79,5 @@ def serve() -> Iterator[Web]:
 
 def settings_for(*webs: Web, **values: object) -> Settings:
     """Settings that may fetch from these servers, without pauses."""
-    values = {"timeout_s": 5.0, "pause_s": 0.0, **values}
+    values = {"timeout_s": 5.0, "pause_s": 0.0, "data_dir": Path("no-such-folder"), **values}
     return Settings(allow_hosts=tuple(web.host for web in webs), **values)  # type: ignore[arg-type]

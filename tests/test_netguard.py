@@ -5,14 +5,18 @@ from __future__ import annotations
 import gzip
 import logging
 import socket
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from pipeline.addresses import AllowList, is_public
 from pipeline.netguard import Netguard, redact
+from pipeline.pauses import Pauses
 from pipeline.refusals import retry_after_s
 from store.errors import BlockedAddress, EarmarkError, SourceBusy, SourceError
 from store.links import has_secret, redact_text
@@ -24,6 +28,9 @@ from tests.local_web import Handler, Web, serve, settings_for
 def web() -> Iterator[Web]:
     with serve() as server:
         yield server
+
+
+NOWHERE = Path("no-such-folder")
 
 
 def guard_for(*webs: Web, **values: object) -> Netguard:
@@ -74,7 +81,7 @@ def test_public_addresses(address: str) -> None:
     ],
 )
 def test_what_is_never_opened(link: str) -> None:
-    guard = Netguard(Settings())
+    guard = Netguard(Settings(data_dir=NOWHERE, pause_s=0))
     for attempt in (guard.check_url, guard.get):
         with pytest.raises(BlockedAddress):
             attempt(link)
@@ -137,7 +144,7 @@ def test_a_name_that_changes_its_address_gains_nothing(web: Web, monkeypatch: py
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
     monkeypatch.setattr(socket, "create_connection", connect)
     with pytest.raises(SourceBusy):
-        Netguard(Settings()).get(f"http://rebind.example:{web.server_port}/")
+        Netguard(Settings(data_dir=NOWHERE, pause_s=0)).get(f"http://rebind.example:{web.server_port}/")
     assert asked == ["rebind.example"]
     assert connected == ["1.0.0.0"]
 
@@ -146,7 +153,7 @@ def test_a_name_with_one_private_address_among_public_ones_is_refused(monkeypatc
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in ("8.8.8.8", "10.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: found)
     with pytest.raises(BlockedAddress, match=r"10\.0\.0\.1"):
-        Netguard(Settings()).check_url("http://mixed.example/")
+        Netguard(Settings(data_dir=NOWHERE, pause_s=0)).check_url("http://mixed.example/")
 
 
 # --- redirects --------------------------------------------------------------------------------------------------------
@@ -236,12 +243,12 @@ def test_nobody_there() -> None:
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(SourceBusy, match="no connection"):
-        Netguard(Settings(allow_hosts=(host,), timeout_s=2)).get(f"http://{host}/")
+        Netguard(Settings(data_dir=NOWHERE, allow_hosts=(host,), timeout_s=2)).get(f"http://{host}/")
 
 
 def test_no_such_host() -> None:
     with pytest.raises(SourceError):
-        Netguard(Settings()).get("http://no-such-host.invalid/feed")
+        Netguard(Settings(data_dir=NOWHERE, pause_s=0)).get("http://no-such-host.invalid/feed")
 
 
 @pytest.mark.parametrize(
@@ -249,7 +256,7 @@ def test_no_such_host() -> None:
 )
 def test_broken_links_are_told(link: str) -> None:
     with pytest.raises(EarmarkError):
-        Netguard(Settings()).get(link)
+        Netguard(Settings(data_dir=NOWHERE, pause_s=0)).get(link)
 
 
 def test_callers_own_errors_pass_through(web: Web) -> None:
@@ -421,3 +428,40 @@ def test_redaction(link: str, shown: str) -> None:
 
 def test_redaction_in_text() -> None:
     assert redact_text("see https://a:b@h/x?key=1, or http://h/y") == "see https://***@h/x?key=***, or http://h/y"
+
+
+# --- pauses -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_pause_between_two_requests_to_one_host(web: Web, tmp_path: Path) -> None:
+    web.pages["/"] = (b"ok", "text/plain")
+    for folder in (tmp_path, NOWHERE):  # shared by processes, and by threads only
+        began = time.monotonic()
+        for _ in range(3):
+            guard_for(web, data_dir=folder, pause_s=0.2).get(web.link("/"))
+        assert 0.4 <= time.monotonic() - began < 2
+
+
+def test_processes_share_their_turns(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from pipeline.pauses import Pauses; Pauses(Path(sys.argv[1]), 0.3).wait('h')"
+    began = time.monotonic()
+    children = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[1]) for _ in range(4)]
+    assert [child.wait() for child in children] == [0] * 4
+    assert time.monotonic() - began >= 0.9
+
+
+def test_a_site_that_asks_for_a_long_pause_gets_it(web: Web) -> None:
+    web.pages["/busy"] = lambda h: h.send(b"", "text/plain", 429, Retry_After="600")
+    guard = guard_for(web)
+    with pytest.raises(SourceBusy, match="429"):
+        guard.get(web.link("/busy"))
+    with pytest.raises(SourceBusy, match="asked for a pause") as caught:
+        guard_for(web).get(web.link("/other"))
+    assert caught.value.retry_after_s is not None
+    assert caught.value.retry_after_s > 500
+    assert web.paths() == ["/busy"]
+
+
+def test_a_torn_file_of_turns_is_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "pauses.json").write_bytes(b'{"h": 99')
+    Pauses(tmp_path, 0.0).wait("h")
