@@ -149,6 +149,7 @@ class Decoding:
     # --- parts of a step ----------------------------------------------------------------------------------------------
 
     def _decode(self, engine: Engine, batch: Sequence[tuple[Take, int]]) -> list[tuple[Take, int, list[Segment]]]:
+        log.info("decode", extra={"stage": "transcribe", "chunks": [(take.recording.id, ordinal) for take, ordinal in batch]})
         chunks = [cut_chunk(take.spool, take.pending[ordinal], take.language or None) for take, ordinal in batch]
         segments = engine.transcribe(chunks)
         return [(take, ordinal, found) for (take, ordinal), found in zip(batch, segments, strict=True)]
@@ -165,6 +166,7 @@ class Decoding:
                 transcripts.save_chunk(connection, take.recording.id, take.plan, ordinal, segments)
                 take.done_s += sum(end - start for start, end in take.pending.pop(ordinal))
                 jobs.set_progress(connection, take.job, min(1.0, take.done_s / take.speech_s))
+        log.info("commit", extra={"stage": "transcribe", "chunks": [(take.recording.id, ordinal) for take, ordinal, _ in found]})
         for take in {id(take): take for take, _, _ in found}.values():
             if take.job.id in lost:
                 log.info("job %s was taken over or stopped", take.job.id)

@@ -39,6 +39,7 @@ def run_workers(settings: Settings, database: Database, index_stage: StageFactor
     """Run `settings.workers` processes until nothing is left to do (or for ever); return how many jobs failed meanwhile."""
     started_at = time.time()
     _ask_for_huge_pages()
+    _end_leases_of_the_dead(database)
     context = multiprocessing.get_context("spawn")
     display = _Display(database)
     crew: dict[Connection, BaseProcess] = {}
@@ -81,6 +82,24 @@ def run_workers(settings: Settings, database: Database, index_stage: StageFactor
     seconds = length(time.time() - started_at)
     display.say(f"done in {seconds}: {len(done)} episodes" + (f"; {len(failed)} failed, see `earmark status`" if failed else ""))
     return len(failed)
+
+
+def _end_leases_of_the_dead(database: Database) -> None:
+    """Take back at once what workers of this machine held when they were killed; elsewhere a lease runs out by itself."""
+    for owner in {job.lease_owner for job in jobs.list_jobs(database, states=("running",)) if job.lease_owner}:
+        host, pid, _ = owner.rsplit(":", 2)
+        if host == socket.gethostname() and not _is_alive(int(pid)):
+            jobs.end_leases(database, owner)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _ask_for_huge_pages() -> None:

@@ -33,6 +33,7 @@ from store.settings import Settings
 FETCH_KINDS: tuple[JobKind, ...] = ("remove", "list", "sync", "fetch")
 ALL_KINDS: tuple[JobKind, ...] = (*FETCH_KINDS, "transcribe", "index")
 IDLE_S = 0.3
+BEAT_S = 1.0
 INDEX_TOGETHER = 16  # episodes that are made searchable in one step
 WAIT_FOR_RETRY_S = 120.0  # a run that has nothing else to do waits this long for a job that backs off
 RECORDINGS_FOLDER = "recordings"
@@ -126,10 +127,13 @@ class Worker:
 
     def _beat(self) -> None:
         parent = os.getppid()
-        while not self._stopping.wait(jobs.LEASE_S / 4):
+        renewed = time.monotonic()
+        while not self._stopping.wait(BEAT_S):
             if os.getppid() != parent:  # the parent was killed: nobody would stop us any more
                 os._exit(71)
-            jobs.renew_all(self.database, self.owner)
+            if time.monotonic() - renewed > jobs.LEASE_S / 4:
+                jobs.renew_all(self.database, self.owner)
+                renewed = time.monotonic()
 
     def _fetch(self) -> None:
         while not self._stopping.is_set():

@@ -18,11 +18,11 @@ from store.database import Database
 from store.errors import LeaseLost
 from store.records import JobKind, JobState
 
-MAX_ATTEMPTS = 5  # a job that fails or kills its worker this often is poison
+MAX_FAILURES = 5  # a job that fails or kills its worker this often without any progress is poison
 LEASE_S = 60.0
-BACK_OFF_S = 15.0  # doubled with each attempt
+BACK_OFF_S = 15.0  # doubled with each failure
 BACK_OFF_MAX_S = 3600.0
-_BACK_IN_LINE = "update job set state = 'queued', attempt = attempt - 1, lease_owner = null, lease_until = null, updated_at = ?"
+_BACK_IN_LINE = "update job set state = 'queued', lease_owner = null, lease_until = null, updated_at = ?"
 ACTIVE = ("queued", "running", "paused")
 
 
@@ -36,6 +36,7 @@ class Job:
     episode_id: str | None
     state: JobState
     attempt: int
+    failures: int
     not_before: float  # Unix time, seconds
     lease_owner: str | None
     lease_until: float | None  # Unix time, seconds
@@ -102,9 +103,9 @@ def claim(
     with database.write() as connection:
         connection.execute(
             "update job set state = 'failed', lease_owner = null, lease_until = null, updated_at = ?,"
-            " error = 'Its worker died ' || attempt || ' times: it is left out from now on. Look at the file, then: earmark retry'"
-            " where state = 'running' and lease_until < ? and attempt >= ?",
-            (now, now, MAX_ATTEMPTS),
+            " error = 'Its worker died again and again: it is left out from now on. Look at the file, then: earmark retry'"
+            " where state = 'running' and lease_until < ? and failures + 1 >= ?",
+            (now, now, MAX_FAILURES),
         )
         rows = connection.execute(
             f"select id from job where kind in ({marks}) and ((state = 'queued' and not_before <= ?)"
@@ -113,8 +114,8 @@ def claim(
         ).fetchall()
         claimed = [
             connection.execute(
-                "update job set state = 'running', attempt = attempt + 1, lease_owner = ?, lease_until = ?, updated_at = ?"
-                " where id = ? returning *",
+                "update job set failures = failures + (state = 'running'), state = 'running', attempt = attempt + 1,"
+                " lease_owner = ?, lease_until = ?, updated_at = ? where id = ? returning *",
                 (owner, now + lease_s, now, row["id"]),
             ).fetchone()
             for row in rows
@@ -133,8 +134,8 @@ def heartbeat(database: Database, job: Job, *, progress: float | None = None, le
 
 
 def set_progress(connection: sqlite3.Connection, job: Job, progress: float) -> None:
-    """Write down how far a job is (0 to 1), inside the transaction that commits what was done."""
-    connection.execute("update job set progress = ?, updated_at = ? where id = ?", (progress, time.time(), job.id))
+    """Write down how far a job is (0 to 1), inside the transaction that commits what was done. Earlier failures are forgiven."""
+    connection.execute("update job set progress = ?, failures = 0, updated_at = ? where id = ?", (progress, time.time(), job.id))
 
 
 def fence(connection: sqlite3.Connection, job: Job) -> None:
@@ -160,18 +161,20 @@ def finish(connection: sqlite3.Connection, job: Job) -> None:
 def fail(connection: sqlite3.Connection, job: Job, error: str, *, permanent: bool, retry_after_s: float | None = None) -> JobState:
     """Fail a job: for good, or queued again after a back-off. Returns its new state."""
     fence(connection, job)
-    is_over = permanent or job.attempt >= MAX_ATTEMPTS
-    wait_s = min(BACK_OFF_S * 2 ** (job.attempt - 1), BACK_OFF_MAX_S) if retry_after_s is None else retry_after_s
+    failures = job.failures + 1
+    is_over = permanent or failures >= MAX_FAILURES
+    wait_s = min(BACK_OFF_S * 2 ** (failures - 1), BACK_OFF_MAX_S) if retry_after_s is None else retry_after_s
     state: JobState = "failed" if is_over else "queued"
     connection.execute(
-        "update job set state = ?, error = ?, not_before = ?, lease_owner = null, lease_until = null, updated_at = ? where id = ?",
-        (state, error, time.time() + wait_s, time.time(), job.id),
+        "update job set state = ?, error = ?, failures = ?, not_before = ?, lease_owner = null, lease_until = null, updated_at = ?"
+        " where id = ?",
+        (state, error, failures, time.time() + wait_s, time.time(), job.id),
     )
     return state
 
 
 def release(connection: sqlite3.Connection, job: Job) -> None:
-    """Give a job back untouched, as on Ctrl-C: the attempt does not count."""
+    """Give a job back untouched, as on Ctrl-C: that is no failure."""
     fence(connection, job)
     connection.execute(
         f"{_BACK_IN_LINE} where id = ?",
@@ -198,15 +201,15 @@ def renew_all(database: Database, owner: str, *, lease_s: float = LEASE_S) -> No
 
 
 def end_leases(database: Database, owner_like: str) -> None:
-    """Let the leases of a worker that is known to be dead run out now; the attempts still count."""
+    """Let the leases of a worker that is known to be dead run out now; that counts as a failure."""
     with database.write() as connection:
         connection.execute("update job set lease_until = 0 where state = 'running' and lease_owner like ?", (owner_like,))
 
 
 def retry(connection: sqlite3.Connection, job_id: int) -> bool:
-    """Queue a failed or cancelled job again, with its own options and a fresh count of attempts."""
+    """Queue a failed or cancelled job again, with its own options and a fresh count of failures."""
     cursor = connection.execute(
-        "update or ignore job set state = 'queued', attempt = 0, not_before = 0, error = '', progress = 0, updated_at = ?"
+        "update or ignore job set state = 'queued', failures = 0, not_before = 0, error = '', progress = 0, updated_at = ?"
         " where id = ? and state in ('failed', 'cancelled')",
         (time.time(), job_id),
     )
@@ -294,6 +297,7 @@ def _job(row: sqlite3.Row) -> Job:
         episode_id=row["episode_id"],
         state=row["state"],
         attempt=row["attempt"],
+        failures=row["failures"],
         not_before=row["not_before"],
         lease_owner=row["lease_owner"],
         lease_until=row["lease_until"],

@@ -16,7 +16,7 @@ from store.links import redact_text
 
 MAX_BYTES = 10_000_000
 KEPT = 5
-EXTRA = ("stage", "job", "episode", "show", "seconds")  # fields that a log call may add through `extra`
+EXTRA = ("stage", "job", "episode", "show", "seconds", "chunks")  # fields that a log call may add through `extra`
 
 
 class JsonLines(logging.Formatter):

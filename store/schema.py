@@ -133,7 +133,8 @@ create table job (
     episode_id  text references episode (id) on delete cascade,
     state       text not null default 'queued'
                 check (state in ('queued', 'running', 'done', 'failed', 'paused', 'cancelled')),
-    attempt     integer not null default 0,
+    attempt     integer not null default 0,        -- counts claims: with the owner it fences off a dead worker's writes
+    failures    integer not null default 0,        -- in a row, without progress between them: too many make a job poison
     not_before  real not null default 0,
     lease_owner text,
     lease_until real,
