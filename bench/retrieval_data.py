@@ -1,7 +1,7 @@
 """The retrieval set: judged queries over episodes, as files in a folder.
 
-Comes in: a folder with `episodes.SPLIT.jsonl.gz`, `queries.SPLIT.jsonl.gz` and, if wanted, `distractors.*.jsonl.gz`. Goes out: talks
-cut into passages by the product's own code, with the words that each passage and each answer covers.
+Comes in: a folder with `episodes.SPLIT.jsonl.gz`, `queries.SPLIT.jsonl.gz` and, if wanted, `distractors.*.jsonl.gz`.
+Goes out: talks cut into passages by the product's own code, with the words that each passage and each answer covers.
 Does not know: how a run ranks windows, or what a good rank is worth.
 """
 
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from store.records import Passage, Segment
 
 LANGUAGE = "en"
 EMBED_AT_ONCE = 128  # passages; a run that is stopped loses no more than these
+_LITTLE_WORDS = ("a", "the", "to", "of", "and", "in", "it", "is", "for", "on", "at", "or", "so", "we", "he")
 _CLOCK = re.compile(r"\[\d{1,2}:\d{2}(?::\d{2})?\]\s*")
 
 Vectors = npt.NDArray[np.float32]
@@ -66,13 +68,17 @@ class RetrievalSet:
     queries: tuple[Query, ...]
 
 
-def read_set(folder: Path, split: str, *, episodes: int | None = None, distractors: int = 0) -> RetrievalSet:
+def read_set(
+    folder: Path, split: str, *, episodes: int | None = None, distractors: int = 0, alter: Callable[[str], str] | None = None
+) -> RetrievalSet:
     """Read a set. `episodes` and `distractors` take that many, in an order that is mixed but the same every time.
+
+    `alter` may change what is said, word for word; queries and answers stay as they are.
 
     Raises `FileNotFoundError` if the folder holds no such split.
     """
     rows = _first(list(_rows(folder / f"episodes.{split}.jsonl.gz")), episodes)
-    talks = {row["id"]: read_talk(row) for row in rows}
+    talks = {row["id"]: read_talk(row, alter) for row in rows}
     spans = {row["id"]: _segment_starts(row) for row in rows}
     texts = {row["id"]: [segment["text"] for segment in row["segments"]] for row in rows}
     queries = []
@@ -86,7 +92,7 @@ def read_set(folder: Path, split: str, *, episodes: int | None = None, distracto
     if distractors:
         for path in sorted(folder.glob("distractors.*.jsonl.gz")):
             others.extend(_rows(path))
-    return RetrievalSet((*talks.values(), *(read_talk(row) for row in _first(others, distractors))), tuple(queries))
+    return RetrievalSet((*talks.values(), *(read_talk(row, alter) for row in _first(others, distractors))), tuple(queries))
 
 
 def read_talk(row: dict[str, Any], alter: Callable[[str], str] | None = None) -> Talk:
@@ -121,6 +127,28 @@ def embed_set(talks: Sequence[Talk], embedder: Embedder, cache: Path, tell: Call
             tell(f"embedded {done} of {len(missing)} passages, {left_s / 60:.1f} min left")
     database.close()
     return vectors
+
+
+def worsen(text: str, share: float) -> str:
+    """Replace a share of the words as speech recognition might: by a word that looks alike, cut short, or the wrong little word.
+
+    The same text is always worsened alike; the number of words stays.
+    """
+    random = Random(text)
+    words = text.split()
+    for index, word in enumerate(words):
+        if random.random() >= share:
+            continue
+        letters = "".join(char for char in word.lower() if char.isalnum())
+        if len(letters) <= 3:
+            words[index] = random.choice(_LITTLE_WORDS)
+        elif letters.isdigit():
+            words[index] = str(random.randrange(10 ** len(letters)))
+        else:
+            place = random.randrange(1, len(letters) - 1)
+            swapped = random.choice("aeiou" if letters[place] in "aeiou" else "bdfgklmnprstv")
+            words[index] = letters[:place] + swapped + letters[place + random.choice((1, 1, 2)) :]
+    return " ".join(words)
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

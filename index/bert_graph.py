@@ -99,7 +99,7 @@ class _Graph:
         return self.weights[name]
 
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
-        self.constants[name] = np.ascontiguousarray(value)
+        self.constants[name] = np.asarray(value, order="C")
         return name
 
     def node(self, kind: str, inputs: list[str], output: str, *, domain: str = "", **attributes: Any) -> str:

@@ -144,7 +144,8 @@ class TorchEmbedder:
                 f"not a sentence-transformers model ({error})", where=str(folder), next_step="Check the setting embedder"
             ) from error
         self.name = model_stamp(folder, cache)
-        self.dim = int(self._model.get_sentence_embedding_dimension() or 0)
+        dimension = getattr(self._model, "get_embedding_dimension", None) or self._model.get_sentence_embedding_dimension
+        self.dim = int(dimension() or 0)
         self.max_tokens = int(self._model.max_seq_length or 512)
         self._queries = _QueryCache(CACHED_QUERIES)
 
