@@ -79,6 +79,14 @@ def download(link: str, folder: Path, name: str, settings: Settings, progress: P
 
     Raises `SourceError` (gone, refused, a web page, too large, empty) or `SourceBusy` (cut off too often, slow, 429, 5xx).
     """
+    try:
+        return _download(link, folder, name, settings, progress)
+    except OSError as error:
+        what = f"the recording cannot be written ({error.strerror or error})"
+        raise SourceBusy(what, where=str(folder), next_step="Free some space and try again") from error
+
+
+def _download(link: str, folder: Path, name: str, settings: Settings, progress: Progress | None) -> Download:
     folder.mkdir(parents=True, exist_ok=True)
     part = _Part(folder / f"{name}.part")
     part.recall(link)
@@ -93,9 +101,6 @@ def download(link: str, folder: Path, name: str, settings: Settings, progress: P
             gained = part.size_bytes - before
             if error.retry_after_s is not None or gained <= 0 or not part.version or attempt == RESUMES:
                 raise
-        except OSError as error:
-            what = f"the recording cannot be written ({error.strerror or error})"
-            raise SourceBusy(what, where=str(folder), next_step="Free some space and try again") from error
     return _finish(part, link, folder, name)
 
 
@@ -186,7 +191,7 @@ def _finish(part: _Part, link: str, folder: Path, name: str) -> Download:
     if not head:
         part.drop()
         raise SourceError("the address answered with nothing", where=redact(link), next_step="Check it in a browser")
-    declared = part.media_type.split(";")[0].strip().lower()
+    declared = media_type_of("", part.media_type)
     media_type = declared if is_media_type(declared) else (sniff(head) or media_type_of(link))
     path = folder / f"{name}{ending_for(media_type, link)}"
     part.path.replace(path)

@@ -15,20 +15,25 @@ from html.parser import HTMLParser
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
+import httpx
+
 from pipeline.feeds import Feed, parse_feed
 from pipeline.media_types import is_media_name, is_media_type, media_type_of, sniff
 from pipeline.netguard import MAX_PAGE_BYTES, Netguard, Page, redact
 from pipeline.plaintext import line
+from pipeline.refusals import refusal
 from pipeline.sites import is_site, list_site
 from pipeline.wanted import Wanted
-from store.errors import BlockedAddress, SourceBusy, SourceError
+from store.errors import SourceBusy, SourceError
 from store.links import has_secret
 from store.records import EpisodeListing, ShowListing
 from store.settings import Settings
 
 MAX_PAGES = 200  # of a paged feed
 PAGES_S = 300.0
+CLOSED = frozenset({403, 405, 406})  # what pages answer that only speak to browsers
 _HEAD_BYTES = 2_048
+_FEED_NAME = re.compile(r"\.(?:xml|rss|atom)(?:$|\?)|/(?:feed|rss)/?$", re.IGNORECASE)
 _FEED_TYPES = re.compile(r"^(?:application/(?:rss|atom|rdf)\+xml|application/xml|text/xml|application/feed\+json)")
 
 
@@ -40,14 +45,11 @@ def list_web(link: str, settings: Settings, wanted: Wanted, *, etag: str = "", l
     conditions = {"If-None-Match": etag} if etag else {}
     if last_modified:
         conditions["If-Modified-Since"] = last_modified
-    try:
-        page = _open(guard, link, conditions)
-    except (BlockedAddress, SourceBusy):
-        raise
-    except SourceError:
-        listing = list_site(link, settings, limit=_flat_limit(wanted), known_only=True)  # some sites only open to yt-dlp
+    page = _open(guard, link, conditions)
+    if page.status in CLOSED:  # some sites only open to yt-dlp
+        listing = None if _FEED_NAME.search(link) else list_site(link, settings, limit=_flat_limit(wanted), known_only=True)
         if listing is None:
-            raise
+            raise refusal(page.status, httpx.Headers(dict(page.headers)), redact(page.link))
         return listing
     if page.status == 304:
         return ShowListing(link, "feed", "", (), etag=etag, last_modified=last_modified, unchanged=True)
@@ -62,7 +64,7 @@ def list_web(link: str, settings: Settings, wanted: Wanted, *, etag: str = "", l
 
 def _open(guard: Netguard, link: str, headers: Mapping[str, str]) -> Page:
     """Fetch a page or feed whole, of a recording only the beginning."""
-    with guard.stream(link, headers=headers, accept=(200, 304), max_bytes=1 << 50) as answer:
+    with guard.stream(link, headers=headers, accept=(200, 304, *CLOSED), max_bytes=1 << 50) as answer:
         body = b""
         for block in answer.blocks:
             body += block
