@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from store.records import ShowListing
     from store.settings import Settings
 
+WATCH_EVERY_S = 2.0
+
 app = typer.Typer(
     help="Earmark turns a catalogue of talks into something you can search, and takes you to the moment.",
     no_args_is_help=True,
@@ -112,12 +114,20 @@ def run(
     model: Model = None,
     device: Device = None,
     forever: Annotated[bool, typer.Option("--forever", help="Stay and wait for new work.")] = False,
+    metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this port of localhost.")] = None,
     offline: Offline = None,
     data: Data = None,
 ) -> None:
     """Do what is queued: fetch, transcribe, index. Stop it at any time; it goes on where it was."""
     settings = _settings(data, workers=workers, engine=engine, model=model, device=device, offline=offline)
-    _leave(_work(settings, _database(settings), forever=forever))
+    database = _database(settings)
+    if metrics_port is not None:
+        from prometheus_client import start_http_server
+
+        from store.metrics import registry
+
+        start_http_server(metrics_port, addr="127.0.0.1", registry=registry(database))
+    _leave(_work(settings, database, forever=forever))
 
 
 @app.command(epilog="Example: earmark sync --every 1h")
@@ -173,18 +183,27 @@ def retry(what: Which = "", data: Data = None) -> None:
 @app.command(epilog="Example: earmark status --episodes")
 def status(
     episodes: Annotated[bool, typer.Option("--episodes", help="List every episode.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds; Ctrl-C ends it.")] = False,
     as_json: Json = False,
     data: Data = None,
 ) -> None:
     """Show what is here, what waits, what failed and why."""
+    import time
+
     from store.report import catalogue_report, report_text
 
-    settings = _settings(data)
-    report = catalogue_report(_database(settings, read_only=True), with_episodes=episodes)
-    if as_json:
-        _print_json(report)
-    else:
-        typer.echo(report_text(report))
+    database = _database(_settings(data), read_only=True)
+    while True:
+        report = catalogue_report(database, with_episodes=episodes)
+        if watch and not as_json:
+            typer.echo("\x1b[2J\x1b[H", nl=False)  # clear the terminal
+        if as_json:
+            _print_json(report)
+        else:
+            typer.echo(report_text(report))
+        if not watch:
+            return
+        time.sleep(WATCH_EVERY_S)
 
 
 @app.command(epilog='Example: earmark search "why is the sea salty" --since 2026-01-01')

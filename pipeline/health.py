@@ -10,6 +10,7 @@ import shutil
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
+from pipeline.sites import js_runtime
 from pipeline.transcribe import CPU_MODEL, GPU_MODEL, can_use_huge_pages, cores
 from store.errors import EarmarkError
 from store.health import Check
@@ -17,7 +18,6 @@ from store.settings import Settings
 from store.weights import find_whisper
 
 PACKAGES = ("faster-whisper", "openai-whisper", "ctranslate2", "torch", "av", "yt-dlp", "faiss-cpu", "tantivy", "gradio")
-JS_RUNTIMES = ("deno", "node", "bun")
 
 
 def check_pipeline(settings: Settings) -> list[Check]:
@@ -32,9 +32,9 @@ def check_pipeline(settings: Settings) -> list[Check]:
         checks.append(Check("whisper", True, weights.label))
     except EarmarkError as error:
         checks.append(Check("whisper", settings.offline is False, f"{name}: not on this machine yet", error.next_step))
-    runtime = next((name for name in JS_RUNTIMES if shutil.which(name)), "")
+    runtime = js_runtime()
     missing_js = "" if runtime else "YouTube needs one: install deno or node"
-    checks.append(Check("JavaScript runtime", bool(runtime), runtime or "none", missing_js))
+    checks.append(Check("JavaScript runtime", True, runtime or "none", missing_js))
     ffmpeg = shutil.which("ffmpeg")
     found = "there" if ffmpeg else "none; only some video sites need it (decoding does not)"
     checks.append(Check("ffmpeg", True, found, "" if ffmpeg else "Debian: apt-get install ffmpeg"))
