@@ -10,7 +10,8 @@ import sqlite3
 from dataclasses import dataclass
 
 from store.database import Database
-from store.passages import last_change_id
+from store.passages import Vector, last_change_id, passages_by_id, vectors_by_hash
+from store.records import Passage
 
 MOST_SPEAKERS = 200
 
@@ -58,7 +59,8 @@ def read_overview(database: Database) -> Overview:
     db = database.read()
     head = db.execute(
         "select count(*) as episodes, coalesce(sum(duration_s), 0) as duration_s,"
-        " coalesce(min(nullif(substr(published, 1, 10), '')), '') as first_day, coalesce(max(substr(published, 1, 10)), '') as last_day"
+        " coalesce(min(nullif(substr(published, 1, 10), '')), '') as first_day,"
+        " coalesce(max(substr(published, 1, 10)), '') as last_day"
         " from episode where transcript_id is not null"
     ).fetchone()
     shows = db.execute(
@@ -97,3 +99,16 @@ def read_overview(database: Database) -> Overview:
 
 def _amounts(rows: sqlite3.Cursor) -> tuple[Amount, ...]:
     return tuple(Amount(row["name"], row["episodes"], row["duration_s"]) for row in rows)
+
+
+def sample_vectors(database: Database, count: int) -> list[tuple[Passage, Vector]]:
+    """Return about `count` passages spread evenly over the catalogue, with their vectors of the model that most have."""
+    db = database.read()
+    row = db.execute("select model from vector group by model order by count(*) desc limit 1").fetchone()
+    last = db.execute("select coalesce(max(id), 0) as last from passage").fetchone()["last"]
+    if row is None or not last:
+        return []
+    step = max(1, last // count)
+    passages = passages_by_id(database, [int(r["id"]) for r in db.execute("select id from passage where id % ? = 0", (step,))])
+    vectors = vectors_by_hash(database, row["model"], [passage.text_hash for passage in passages.values()])
+    return [(passage, vectors[passage.text_hash]) for passage in passages.values() if passage.text_hash in vectors]

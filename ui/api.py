@@ -7,6 +7,7 @@ Does not know: how an answer is found (`ui.answers`) or shown.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -26,7 +27,7 @@ HEATS_MOST = 20
 FILTERS_MOST = 50
 SHORT = "public, max-age=15"
 LONGER = "public, max-age=60"
-Many = Annotated[list[str], Query(max_length=FILTERS_MOST)]
+Many = Annotated[Sequence[str], Query(max_length=FILTERS_MOST)]
 Day = Annotated[str, Query(pattern=r"^(\d{4}(-\d{2}(-\d{2})?)?)?$", description="A day, month or year: 2026-03-01, 2026-03, 2026")]
 
 
@@ -37,10 +38,10 @@ def add_api(app: FastAPI, site: Site, answers: Answers) -> None:
     def search(
         request: Request,
         q: Annotated[str, Query(max_length=QUERY_CHARACTERS, description="A question, words, or a phrase in quotes")] = "",
-        show: Many = [],
-        speaker: Many = [],
-        language: Many = [],
-        episode: Many = [],
+        show: Many = (),
+        speaker: Many = (),
+        language: Many = (),
+        episode: Many = (),
         since: Day = "",
         until: Day = "",
         sort: Annotated[str, Query(pattern="^(best|newest)$")] = "best",
@@ -50,7 +51,9 @@ def add_api(app: FastAPI, site: Site, answers: Answers) -> None:
         """Find the moments that answer a question."""
         ask = Ask(q.strip(), tuple(show), tuple(speaker), tuple(language), tuple(episode), since, until, sort, like, limit)
         if not ask.query and not ask.like:
-            return reply({"query": "", "took_ms": 0.0, "degraded": None, "moments": [], "highlights": [], "best": [], "episodes": {}})
+            return reply(
+                {"query": "", "took_ms": 0.0, "degraded": None, "moments": [], "highlights": [], "best": [], "episodes": {}}
+            )
         return reply(answers.search(ask), request, SHORT)
 
     @app.get("/api/episodes", tags=["catalogue"])
@@ -83,7 +86,9 @@ def add_api(app: FastAPI, site: Site, answers: Answers) -> None:
 
     @app.get("/api/heat", tags=["search"])
     def heats(
-        request: Request, q: Annotated[str, Query(max_length=QUERY_CHARACTERS)], episode: Annotated[list[str], Query(max_length=HEATS_MOST)]
+        request: Request,
+        q: Annotated[str, Query(max_length=QUERY_CHARACTERS)],
+        episode: Annotated[list[str], Query(max_length=HEATS_MOST)],
     ) -> Response:
         """Return the heat of a question along several episodes."""
         return reply({"heat": {key: _heat(key, q) for key in episode}}, request, LONGER)

@@ -37,7 +37,8 @@ STRICT_POLICY = (
 )
 GRADIO_POLICY = (  # Gradio compiles its templates in the browser: 'unsafe-eval' cannot be avoided on its own pages
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    f"img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; media-src 'self' https: http: blob:; frame-src {PLAYERS}; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
+    f"media-src 'self' https: http: blob:; frame-src {PLAYERS}; "
     "worker-src 'self' blob:; object-src 'none'; form-action 'self'; base-uri 'self'; frame-ancestors "
 )
 
@@ -71,7 +72,11 @@ class Gate:
         self._bucket = Bucket(settings.rate_limit_per_minute)
         self._in_space = "SPACE_ID" in os.environ
         origins = " ".join(settings.embed_origins)
-        self._frame_ancestors = {"embed": origins.encode(), "other": f"'self' {SPACES}".encode(), "admin": f"'self' {SPACES}".encode()}
+        self._frame_ancestors = {
+            "embed": origins.encode(),
+            "other": f"'self' {SPACES}".encode(),
+            "admin": f"'self' {SPACES}".encode(),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
@@ -169,7 +174,11 @@ def _limited(receive: Receive, limit: int) -> Receive:
 
 async def _answer(send: Send, status: int, text: str, wait_s: float) -> None:
     body = text.encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
     if wait_s:
         headers.append((b"retry-after", str(round(wait_s)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -11,12 +11,13 @@ from typing import Any
 from markupsafe import Markup
 
 from ui.answers import Answers
-from ui.pages import config_json, head_links
+from ui.document import config_json, head_links
 from ui.site import Site
 from ui.tools import add_tools
 
 CARRIER = "<ear-mark></ear-mark>"
-STYLE = "gradio-app,footer{display:none!important}"  # the component stands beside Gradio's container, whose overflow breaks sticky parts
+# the component stands beside Gradio's container, whose overflow breaks sticky parts
+STYLE = "gradio-app,footer{display:none!important}"
 
 
 def home_blocks(site: Site, answers: Answers) -> Any:
@@ -31,6 +32,6 @@ def home_blocks(site: Site, answers: Answers) -> Any:
 
 def home_head(site: Site) -> str:
     """Return what goes into the head of Gradio's page."""
-    return Markup('<meta name="description" content="{}"><style>{}</style><script type="application/json" id="earmark-config">{}</script>{}').format(
-        site.settings.tagline, Markup(STYLE), config_json(site), head_links()
-    )
+    return Markup(
+        '<meta name="description" content="{}"><style>{}</style><script type="application/json" id="earmark-config">{}</script>{}'
+    ).format(site.settings.tagline, Markup(STYLE), config_json(site), head_links())

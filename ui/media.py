@@ -15,7 +15,13 @@ from fastapi.responses import FileResponse
 from store.errors import StoreError
 from ui.site import STATIC, Site, local_recording
 
-STATIC_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".json": "application/json", ".woff2": "font/woff2"}
+STATIC_TYPES = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".json": "application/json",
+    ".woff2": "font/woff2",
+}
 PLAYED_TYPES = ("audio/", "video/")
 CHECK_AGAIN = "no-cache"  # answered from the browser's copy after a check by ETag: a new version shows at once
 

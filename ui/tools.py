@@ -6,9 +6,11 @@ Does not know: how a moment is found.
 
 from __future__ import annotations
 
+from typing import Any
+
 from store.errors import EarmarkError
 from ui.answers import QUERY_CHARACTERS, Answers, Ask, find_episode, whole
-from ui.pages import clock
+from ui.document import clock
 from ui.site import Site, page_path, web_address
 
 MOMENTS_MOST = 20
@@ -37,19 +39,19 @@ def add_tools(site: Site, answers: Answers) -> None:
         shows = tuple(item.id for item in view.shows if show.lower() in item.title.lower()) if show else ()
         if show and not shows:
             return f"There is no show called {show!r}. Shows: {', '.join(item.title for item in view.shows)}"
-        ask = Ask(query[:QUERY_CHARACTERS].strip(), shows=shows, speakers=(speaker,) if speaker else (), limit=max(1, min(MOMENTS_MOST, limit)))
+        ask = Ask(
+            query[:QUERY_CHARACTERS].strip(),
+            shows=shows,
+            speakers=(speaker,) if speaker else (),
+            limit=max(1, min(MOMENTS_MOST, limit)),
+        )
         if not ask.query:
             return "Ask for something: query is empty."
         try:
             found = answers.search(ask)["moments"]
         except EarmarkError as error:
             return error.sentence
-        blocks = [
-            f"## {number}. {moment['title']} at {clock(moment['start_s'])}\n"
-            f"{moment['show']} · {moment['published'][:10]}{' · ' + moment['speaker'] if moment['speaker'] else ''}\n\n> {moment['text']}\n\n"
-            f"[Play from {clock(moment['start_s'])}]({base}{moment['page_url']}) · episode_id {moment['episode_id']}"
-            for number, moment in enumerate(found, 1)
-        ]
+        blocks = [_moment(number, moment, base) for number, moment in enumerate(found, 1)]
         return "\n\n".join(blocks) or f"Nothing in the catalogue fits {query!r}."
 
     def get_episode(episode_id: str) -> str:
@@ -67,7 +69,9 @@ def add_tools(site: Site, answers: Answers) -> None:
             lines.append(f"[Publisher's page]({detail['source_url']})")
         lines += [f"- {clock(chapter['start_s'])} {chapter['title']}" for chapter in detail["chapters"]]
         text = "\n".join([*lines, "", *(_line(segment.start_s, segment.speaker, segment.text) for segment in segments)])
-        return text if len(text) <= TRANSCRIPT_CHARACTERS else text[:TRANSCRIPT_CHARACTERS] + "\n… cut: use get_passage for the rest."
+        return (
+            text if len(text) <= TRANSCRIPT_CHARACTERS else text[:TRANSCRIPT_CHARACTERS] + "\n… cut: use get_passage for the rest."
+        )
 
     def get_passage(episode_id: str, start_s: float, end_s: float = 0.0) -> str:
         """Return what is said in one talk between two times, with a link that plays it. Use it to read around a moment.
@@ -84,10 +88,21 @@ def add_tools(site: Site, answers: Answers) -> None:
         end = min(end_s if end_s > start_s else start_s + 60.0, start_s + PASSAGE_MOST_S)
         said = [segment for segment in segments if segment.end_s > start_s and segment.start_s < end]
         head = f"# {detail['title']}\n{detail['show']} · [Play from {clock(start_s)}]({base}{page_path(detail['id'], start_s)})\n"
-        return head + "\n".join(_line(segment.start_s, segment.speaker, segment.text) for segment in said) if said else head + "Nothing is said there."
+        return (
+            head + "\n".join(_line(segment.start_s, segment.speaker, segment.text) for segment in said)
+            if said
+            else head + "Nothing is said there."
+        )
 
     for tool in (search_talks, get_episode, get_passage):
         gr.api(tool, api_name=tool.__name__)
+
+
+def _moment(number: int, moment: dict[str, Any], base: str) -> str:
+    at = clock(moment["start_s"])
+    facts = " · ".join(part for part in (moment["show"], moment["published"][:10], moment["speaker"]) if part)
+    link = f"[Play from {at}]({base}{moment['page_url']}) · episode_id {moment['episode_id']}"
+    return f"## {number}. {moment['title']} at {at}\n{facts}\n\n> {moment['text']}\n\n{link}"
 
 
 def _line(start_s: float, speaker: str | None, text: str) -> str:

@@ -11,13 +11,18 @@ from typing import Any
 
 from store.errors import SettingsError
 from store.settings import Settings
+from ui.admin import admin_blocks
 from ui.answers import Answers
 from ui.api import add_api
+from ui.downloads import add_downloads
+from ui.embed import add_embed
+from ui.explore import add_explore
 from ui.gate import Gate
 from ui.home import home_blocks, home_head
 from ui.media import add_media
 from ui.pages import add_pages
-from ui.site import Site, open_site, say
+from ui.pictures import add_pictures
+from ui.site import open_site, say
 
 MOUNT = {"footer_links": [], "run_history": False, "ssr_mode": False}
 
@@ -32,7 +37,13 @@ def create_app(settings: Settings) -> Any:
     app = gr.Server(title=settings.site_name, description=settings.tagline, redoc_url=None)
     add_api(app, site, answers)
     add_media(app, site)
+    add_pictures(app, site)
+    add_downloads(app, site)
     add_pages(app, site)
+    add_embed(app, site)
+    add_explore(app, site, answers)
+    login = (settings.admin_user, settings.admin_password) if settings.admin_password else None
+    gr.mount_gradio_app(app, admin_blocks(site), "/admin", auth=login, auth_message=say("admin.login"), **MOUNT)
     public = home_blocks(site, answers)
     gr.mount_gradio_app(app, public, "/", head=home_head(site), mcp_server=True, **MOUNT)
     app.add_middleware(Gate, settings=settings)
@@ -57,7 +68,11 @@ def serve(settings: Settings, *, block: bool = True) -> Any:
             **MOUNT,
         )
     except OSError as error:
-        raise SettingsError(f"the web app cannot listen there ({error})", where=f"{settings.host}:{settings.port}", next_step="Choose another --port") from error
+        raise SettingsError(
+            f"the web app cannot listen there ({error})",
+            where=f"{settings.host}:{settings.port}",
+            next_step="Choose another --port",
+        ) from error
     return app
 
 

@@ -10,6 +10,7 @@ export function read(url = new URL(location.href)) {
   const state = { view: "search", q: params.get("q") ?? "", episode: null, t: null };
   for (const name of LISTS) state[name] = params.getAll(name);
   for (const name of SINGLES) state[name] = params.get(name) ?? "";
+  if (url.pathname === "/explore") state.view = "page";
   const page = /^\/e\/([a-z2-7]+)$/.exec(url.pathname);
   const episode = page ? page[1] : params.get("e"); // ?e= is how a Space's outer address carries an episode
   if (episode && /^[a-z2-7]+$/.test(episode)) {
@@ -37,6 +38,7 @@ export function path(state) {
     if (state.q) found.set("q", state.q);
     return `/e/${state.episode}${found.size ? `?${found}` : ""}`;
   }
+  if (state.view === "page") return "/explore";
   const found = params(state);
   return `/${found.size ? `?${found}` : ""}`;
 }

@@ -19,7 +19,7 @@ class EarMark extends HTMLElement {
   connectedCallback() {
     if (this.shadowRoot || document.querySelector("ear-mark[data-live]")) return; // one a page: Gradio's copy stays empty
     this.dataset.live = "";
-    const article = this.querySelector("article.episode");
+    const article = this.querySelector("article.episode, article.explore");
     this.root = this.attachShadow({ mode: "open" });
     this.state = address.read();
     this.asking = new Asking();
@@ -27,7 +27,7 @@ class EarMark extends HTMLElement {
     this.limit = FIRST_MOMENTS;
     this.build();
     this.applyBrand();
-    if (article && this.state.view === "episode") this.showArticle(article);
+    if (article && this.state.view !== "search") this.showArticle(article);
     else this.render();
     this.listen();
   }
@@ -47,7 +47,7 @@ class EarMark extends HTMLElement {
         h("a", { class: "brand", href: "/", onclick: (event) => this.go(event, { ...address.read(new URL("/", location.href)) }) },
           brand.logo ? h("img", { src: brand.logo, alt: "", height: 28 }) : h("span", { class: "ear", "aria-hidden": "true" }),
           h("span", {}, brand.name ?? "Earmark")),
-        h("nav", {}, h("a", { href: "/explore" }, say("nav.explore")),
+        h("nav", {}, h("a", { href: "/explore", onclick: (event) => this.open(event, "/explore") }, say("nav.explore")),
           h("button", { type: "button", class: "tool", title: say("nav.theme"), "aria-label": say("nav.theme"), onclick: () => this.turnTheme() }, icon("theme")))),
       h("p", { class: "tagline" }, brand.tagline ?? ""),
       form, h("p", { id: "hint", class: "off-screen" }, say("search.hint")));
@@ -126,12 +126,12 @@ class EarMark extends HTMLElement {
 
   async render() {
     const state = this.state;
-    const isEpisode = state.view === "episode";
-    this.frame.dataset.view = isEpisode ? "episode" : address.asks(state) ? "results" : "welcome";
-    this.page.hidden = !isEpisode;
-    this.results.hidden = this.filterPlace.hidden = this.status.hidden = isEpisode;
+    const isPage = state.view !== "search";
+    this.frame.dataset.view = isPage ? state.view : address.asks(state) ? "results" : "welcome";
+    this.page.hidden = !isPage;
+    this.results.hidden = this.filterPlace.hidden = this.status.hidden = isPage;
     clearTimeout(this.heatTimer);
-    if (isEpisode) return this.showEpisode();
+    if (isPage) return this.showPage();
     this.transcript?.close();
     this.transcript = null;
     document.title = state.q ? `${state.q} · ${config.brand?.name ?? "Earmark"}` : config.brand?.name ?? "Earmark";
@@ -243,17 +243,18 @@ class EarMark extends HTMLElement {
     next?.scrollIntoView({ block: "nearest" });
   }
 
-  /** Show an episode's page: the same HTML that the server sends to a reader without script. */
-  async showEpisode() {
-    const { episode, t, q } = this.state;
-    if (this.transcript?.id === episode) return this.transcript.enter(t, q);
+  /** Show an episode's page or the explore page: the same HTML that the server sends to a reader without script. */
+  async showPage() {
+    const { view, episode, t, q } = this.state;
+    if (view === "episode" && this.transcript?.id === episode) return this.transcript.enter(t, q);
     this.transcript?.close();
     this.transcript = null;
+    this.page.replaceChildren();
     try {
-      const response = await fetch(`/e/${episode}`, { headers: { accept: "text/html" } });
+      const response = await fetch(view === "episode" ? `/e/${episode}` : "/explore", { headers: { accept: "text/html" } });
       const parsed = new DOMParser().parseFromString(await response.text(), "text/html");
-      if (this.state.episode !== episode) return;
-      const article = parsed.querySelector("article.episode");
+      if (this.state.view !== view || this.state.episode !== episode) return;
+      const article = parsed.querySelector("article.episode, article.explore");
       if (!article) throw new Error(say("episode.missing"));
       document.title = parsed.title;
       await this.showArticle(document.adoptNode(article));
@@ -262,11 +263,18 @@ class EarMark extends HTMLElement {
     }
   }
   async showArticle(article) {
-    const { Transcript } = await import("./transcript.js");
-    this.frame.dataset.view = "episode";
+    this.frame.dataset.view = this.state.view;
     this.results.hidden = this.filterPlace.hidden = this.status.hidden = true;
     this.page.hidden = false;
     this.page.replaceChildren(article);
+    if (article.classList.contains("explore")) {
+      article.addEventListener("click", (event) => {
+        const link = event.composedPath().find((node) => node.localName === "a");
+        if (link) this.open(event, link.getAttribute("href"));
+      });
+      return;
+    }
+    const { Transcript } = await import("./transcript.js");
     this.transcript = new Transcript(article, this.player, {
       copied: (button, text) => this.copied(button, text),
       moved: (time) => { this.state = { ...this.state, t: time }; address.write(this.state, { push: false }); },
