@@ -10,6 +10,7 @@ time, which yt-dlp itself does not know; and its memory goes when it goes.
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import sys
@@ -39,10 +40,6 @@ def install_guard(allowed: Iterable[tuple[str, int | None]]) -> None:
     """Refuse, from now on and for the whole process, connections to addresses that are not public, and foreign programs."""
     exceptions = frozenset(allowed)
 
-    def refuse(what: str, next_step: str = "") -> None:
-        refused.append(BlockedAddress(what, next_step=next_step))
-        raise refused[-1]
-
     def check(event: str, arguments: tuple[Any, ...]) -> None:
         if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
             address = arguments[1]
@@ -50,15 +47,16 @@ def install_guard(allowed: Iterable[tuple[str, int | None]]) -> None:
                 host, port = str(address[0]), int(address[1])
                 if not (is_public(host) or (host, None) in exceptions or (host, port) in exceptions):
                     step = "If it is a server of your own, name it in the setting allow_hosts"
-                    refuse(f"it leads to {host}, which is not a public address", step)
+                    refused.append(BlockedAddress(f"it leads to {host}, which is not a public address", next_step=step))
+                    raise refused[-1]
         elif event in ("subprocess.Popen", "os.posix_spawn", "os.exec", "os.spawn"):
             program = arguments[1] if event == "os.spawn" else arguments[0]
             command = arguments[1] if event == "subprocess.Popen" else None
             first = program or (command if isinstance(command, (str, bytes)) else (command or [""])[0])
             if PurePath(os.fsdecode(first)).stem.lower() not in PROGRAMS:
-                refuse(f"the program {os.fsdecode(first)!r} is not started for a web page")
+                raise FileNotFoundError(errno.ENOENT, "not started for a web page", os.fsdecode(first))  # as if it were not there
         elif event == "os.system":
-            refuse("no shell is started for a web page")
+            raise FileNotFoundError(errno.ENOENT, "not started for a web page", "sh")
 
     sys.addaudithook(check)
 
