@@ -114,12 +114,13 @@ def run(
     model: Model = None,
     device: Device = None,
     forever: Annotated[bool, typer.Option("--forever", help="Stay and wait for new work.")] = False,
+    ray: Annotated[str | None, typer.Option(help="Decode on a Ray cluster: auto, or its address.", show_default=False)] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this port of localhost.")] = None,
     offline: Offline = None,
     data: Data = None,
 ) -> None:
     """Do what is queued: fetch, transcribe, index. Stop it at any time; it goes on where it was."""
-    settings = _settings(data, workers=workers, engine=engine, model=model, device=device, offline=offline)
+    settings = _settings(data, workers=workers, engine=engine, model=model, device=device, offline=offline, ray=ray)
     database = _database(settings)
     if metrics_port is not None:
         from prometheus_client import start_http_server

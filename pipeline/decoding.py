@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Take:
     plan: str
     language: str
     engine_key: tuple[str, str]
+    settings: Settings
     pending: dict[int, tuple[Span, ...]]
     done_s: float
     speech_s: float
@@ -105,6 +106,7 @@ class Decoding:
                 plan=plan,
                 language=language,
                 engine_key=engine_key,
+                settings=settings,
                 pending={chunk.ordinal: chunk.spans for chunk in chunks if chunk.segments is None},
                 done_s=sum(lengths[chunk.ordinal] for chunk in chunks if chunk.segments is not None),
                 speech_s=max(sum(lengths.values()), 1e-9),
@@ -123,7 +125,7 @@ class Decoding:
         finished = [take for take in takes if not take.pending]
         for take in finished:
             self._close(take, self._finish)
-        batch = _choose([take for take in takes if take.pending], self._engines)
+        batch = self._choose(takes)
         if not batch:
             return bool(finished)
         engine = self._engines[batch[0][0].engine_key]
@@ -149,7 +151,7 @@ class Decoding:
     # --- parts of a step ----------------------------------------------------------------------------------------------
 
     def _decode(self, engine: Engine, batch: Sequence[tuple[Take, int]]) -> list[tuple[Take, int, list[Segment]]]:
-        log.info("decode", extra={"stage": "transcribe", "chunks": [(take.recording.id, ordinal) for take, ordinal in batch]})
+        self._log("decode", batch)
         chunks = [cut_chunk(take.spool, take.pending[ordinal], take.language or None) for take, ordinal in batch]
         segments = engine.transcribe(chunks)
         return [(take, ordinal, found) for (take, ordinal), found in zip(batch, segments, strict=True)]
@@ -166,7 +168,7 @@ class Decoding:
                 transcripts.save_chunk(connection, take.recording.id, take.plan, ordinal, segments)
                 take.done_s += sum(end - start for start, end in take.pending.pop(ordinal))
                 jobs.set_progress(connection, take.job, min(1.0, take.done_s / take.speech_s))
-        log.info("commit", extra={"stage": "transcribe", "chunks": [(take.recording.id, ordinal) for take, ordinal, _ in found]})
+        self._log("commit", [(take, ordinal) for take, ordinal, _ in found])
         for take in {id(take): take for take, _, _ in found}.values():
             if take.job.id in lost:
                 log.info("job %s was taken over or stopped", take.job.id)
@@ -211,26 +213,35 @@ class Decoding:
 
         self._close(take, raise_it)
 
+    def _choose(self, takes: Sequence[Take], taken: Collection[tuple[int, int]] = ()) -> list[tuple[Take, int]]:
+        """Choose the next batch: chunks of one engine, one language and about one length, from all takes, the oldest take first.
+
+        `taken` names chunks that are in hand already, as (job id, ordinal).
+        """
+        takes = [take for take in takes if any((take.job.id, ordinal) not in taken for ordinal in take.pending)]
+        if not takes:
+            return []
+        key = takes[0].engine_key
+        groups: dict[tuple[str, float], list[tuple[Take, int]]] = {}
+        for take in takes:
+            for ordinal, spans in take.pending.items():
+                if take.engine_key == key and (take.job.id, ordinal) not in taken:
+                    length_s = padded_s(sum(end - start for start, end in spans))
+                    groups.setdefault((take.language, length_s), []).append((take, ordinal))
+        size = self._engines[key].batch_size
+        # Full groups first; where there is none the oldest take must not wait for company.
+        candidates = [group for group in groups.values() if len(group) >= size] or list(groups.values())
+        best = min(candidates, key=lambda group: (takes.index(group[0][0]), -len(group)))
+        return best[:size]
+
     def _engine(self, key: tuple[str, str], settings: Settings) -> Engine:
         with self._opening:
             if key not in self._engines:
-                self._engines[key] = open_engine(settings, self.say)
+                self._engines[key] = self._open(settings)
             return self._engines[key]
 
+    def _open(self, settings: Settings) -> Engine:
+        return open_engine(settings, self.say)
 
-def _choose(takes: Sequence[Take], engines: dict[tuple[str, str], Engine]) -> list[tuple[Take, int]]:
-    """Choose the next batch: chunks of one engine, one language and about one length, from all takes, the oldest take first."""
-    if not takes:
-        return []
-    key, size = takes[0].engine_key, engines[takes[0].engine_key].batch_size
-    groups: dict[tuple[str, float], list[tuple[Take, int]]] = {}
-    for take in takes:
-        if take.engine_key == key:
-            for ordinal, spans in take.pending.items():
-                length_s = padded_s(sum(end - start for start, end in spans))
-                groups.setdefault((take.language, length_s), []).append((take, ordinal))
-    full = [group for group in groups.values() if len(group) >= size]
-    # A group with the oldest take's chunks goes first among the full ones; without a full one the oldest take must not wait.
-    candidates = full or list(groups.values())
-    best = min(candidates, key=lambda group: (takes.index(group[0][0]), -len(group)))
-    return best[:size]
+    def _log(self, text: str, parts: Sequence[tuple[Take, int]]) -> None:
+        log.info(text, extra={"stage": "transcribe", "chunks": [(take.recording.id, ordinal) for take, ordinal in parts]})

@@ -89,9 +89,16 @@ class Worker:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         self._index_factory = index_stage
         self._index: IndexStage | None = None
-        self._decoding = Decoding(settings, self.database, self.owner, say)
+        self._decoding = self._open_decoding()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+
+    def _open_decoding(self) -> Decoding:
+        if not self.settings.ray:
+            return Decoding(self.settings, self.database, self.owner, self.say)
+        from pipeline.cluster import ClusterDecoding
+
+        return ClusterDecoding(self.settings, self.database, self.owner, self.say)
 
     def run(self, *, forever: bool = False) -> None:
         """Work until nothing is left to do, or for ever."""
