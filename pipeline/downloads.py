@@ -174,6 +174,8 @@ def _check_head(head: bytes, headers: Mapping[str, str], link: str) -> None:
     kind = sniff(head)
     if not head:
         raise SourceError("the address answered with nothing", where=where, next_step="Check it in a browser")
+    if any(name.lower().startswith("icy-") for name in headers):
+        raise SourceError("this is a radio station, which never ends", where=where, next_step="Add its recordings instead")
     if kind == "text/html" or (content_type == "text/html" and not kind):
         step = "It may need a login or have moved: open it in a browser"
         raise SourceError("the address answered with a web page, not audio", where=where, next_step=step)

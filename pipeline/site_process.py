@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, TextIO
@@ -29,6 +30,7 @@ PROTOCOLS = frozenset({"http", "https", "m3u8", "m3u8_native", "http_dash_segmen
 PROGRAMS = frozenset({"deno", "node", "bun", "qjs", "quickjs", "kwallet-query", "dbus-send", "security", "secret-tool"})
 CAPTION_FORMATS = ("json3", "vtt", "srt", "ttml", "srv3", "json")
 MAX_CAPTION_BYTES = 16 << 20
+FRESH_S = 600.0
 MAX_NESTED = 6  # tabs of a channel, seasons of a series
 PLAYLISTS = ("Tab", "Playlist", "Channel", "User", "Series", "Season", "Album", "Set", "Show")
 
@@ -104,6 +106,7 @@ def _error(error: BaseException) -> dict[str, Any]:
 
 
 def _serve(request: Mapping[str, Any], out: TextIO) -> dict[str, Any]:
+    sys.modules["curl_cffi"] = None  # type: ignore[assignment]  # it connects behind Python's back: yt-dlp must do without
     import yt_dlp
 
     complaints: list[str] = []
@@ -253,7 +256,8 @@ def _captions(downloader: Any, request: Mapping[str, Any]) -> dict[str, Any]:
             body = str(text).encode() if text else downloader.urlopen(offer["url"]).read(MAX_CAPTION_BYTES)
             found = {"language": code, "ext": offer.get("ext"), "automatic": automatic, "body": base64.b64encode(body).decode()}
             break
-    return {"episode": _trim(info), "captions": found}
+    opened = None if found or "entries" in info else downloader.sanitize_info(info)
+    return {"episode": _trim(info), "captions": found, "info": opened}
 
 
 def pick_captions(offered: Mapping[str, Any], wanted: Iterable[str], automatic: bool) -> tuple[str, Mapping[str, Any]] | None:
@@ -278,7 +282,11 @@ def pick_captions(offered: Mapping[str, Any], wanted: Iterable[str], automatic: 
 
 
 def _fetch(downloader: Any, request: Mapping[str, Any]) -> dict[str, Any]:
-    info = downloader.extract_info(request["link"], download=False)
+    opened = request.get("info")
+    if opened and time.time() - opened.get("epoch", 0) < FRESH_S:  # its signed addresses still hold
+        info = downloader.process_ie_result(opened, download=False)
+    else:
+        info = downloader.extract_info(request["link"], download=False)
     chosen = info.get("requested_downloads") or [info]
     for part in info.get("requested_formats") or chosen:
         if part.get("protocol") and not set(str(part["protocol"]).split("+")) <= PROTOCOLS:

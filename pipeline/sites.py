@@ -49,6 +49,9 @@ _SITES = re.compile(
 )
 _FEED_OF_SITE = re.compile(r"^https?://feeds\.|/feeds/|/rss/?$|\.(?:xml|rss)(?:$|\?)", re.IGNORECASE)
 
+# A page that was just opened for its captions and had none: fetching its recording need not open it again
+_opened: dict[str, Any] = {}
+
 Progress = Callable[[float], None]
 
 
@@ -108,7 +111,8 @@ def fetch_from_site(
         if earlier.suffix not in (".part", ".ytdl"):
             earlier.unlink()
     max_bytes = settings.max_download_mb * 1_000_000
-    request = {"do": "fetch", "link": page_url, "folder": str(folder), "name": name, "max_bytes": max_bytes}
+    request: dict[str, Any] = {"do": "fetch", "link": page_url, "folder": str(folder), "name": name, "max_bytes": max_bytes}
+    request["info"] = _opened.pop(page_url, None)
     answer = _ask(request, page_url, settings, FETCH_S, progress)
     return Path(answer["path"]), _episode(answer["episode"])
 
@@ -121,6 +125,9 @@ def captions_of_site(
     answer = _ask(request, page_url, settings, CAPTIONS_S)
     found = answer["captions"]
     captions = None
+    _opened.clear()
+    if answer["info"] is not None:
+        _opened[page_url] = answer["info"]
     if found is not None:
         body = base64.b64decode(found["body"])
         captions = SiteCaptions(body, found["ext"], language_code(found["language"]), bool(found["automatic"]))
@@ -130,11 +137,6 @@ def captions_of_site(
 def is_site(link: str) -> bool:
     """Tell whether a link belongs to a site that only yt-dlp reads. For others, ask `list_site` with `known_only`."""
     return bool(_SITES.match(link)) and not is_media_name(link) and not _FEED_OF_SITE.search(link)
-
-
-def js_runtime() -> str | None:
-    """Return the path of a JavaScript runtime that yt-dlp can use (YouTube needs one), None if none is installed."""
-    return next((path for name in JS_RUNTIMES if (path := shutil.which(name))), None)
 
 
 def _ask(

@@ -474,6 +474,12 @@ def test_what_is_no_recording(web: Web, here: Settings, tmp_path: Path, body: by
     assert not (tmp_path / "ep1.mp3").exists()
 
 
+def test_a_radio_station_is_no_recording(web: Web, here: Settings, tmp_path: Path) -> None:
+    web.pages["/live"] = lambda h: h.send(b"ID3" + b"x" * 2000, "audio/mpeg", icy_name="Radio Tea")
+    with pytest.raises(SourceError, match="never ends"):
+        fetch_media(episode(media_url=web.link("/live")), tmp_path, here)
+
+
 def test_a_recording_over_the_limit(web: Web, tmp_path: Path) -> None:
     web.pages["/a.mp3"] = (b"ID3" + b"x" * 2_000_000, "audio/mpeg")
     with pytest.raises(SourceError, match="larger than the limit of 1 MB"):
