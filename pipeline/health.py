@@ -10,7 +10,7 @@ import shutil
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
-from pipeline.sites import js_runtime
+from pipeline.js_runtime import youtube_problem
 from pipeline.transcribe import CPU_MODEL, GPU_MODEL, can_use_huge_pages, cores
 from store.errors import EarmarkError
 from store.health import Check
@@ -32,9 +32,8 @@ def check_pipeline(settings: Settings) -> list[Check]:
         checks.append(Check("whisper", True, weights.label))
     except EarmarkError as error:
         checks.append(Check("whisper", settings.offline is False, f"{name}: not on this machine yet", error.next_step))
-    runtime = js_runtime()
-    missing_js = "" if runtime else "YouTube needs one: install deno or node"
-    checks.append(Check("JavaScript runtime", True, runtime or "none", missing_js))
+    problem = youtube_problem()  # no reason to fail: only YouTube needs one
+    checks.append(Check("JavaScript runtime", True, "there" if not problem else "YouTube will not work fully", problem))
     ffmpeg = shutil.which("ffmpeg")
     found = "there" if ffmpeg else "none; only some video sites need it (decoding does not)"
     checks.append(Check("ffmpeg", True, found, "" if ffmpeg else "Debian: apt-get install ffmpeg"))

@@ -52,7 +52,7 @@ def test_it_stays_short() -> None:
 
 
 def test_the_tree_names_what_is_there() -> None:
-    named = re.findall(r"^    ([\w./]+)  +\S", README.split("## How it works")[1].split("## Hosting")[0], re.MULTILINE)
+    named = re.findall(r"^    ([\w.]+/|[\w.]+\.py)  +\S", README.split("## How it works")[1].split("## Hosting")[0], re.MULTILINE)
     assert named, "no tree"
     for name in named:
         assert (ROOT / name).exists(), name
