@@ -1,0 +1,158 @@
+"""A worker on a feed of a local server: what is new comes in, what is bad fails alone, what is known is asked about once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from index.build import IndexStage
+from index.search import Searcher
+from pipeline.intake import take_in
+from pipeline.sources import list_source
+from pipeline.worker import Worker
+from store import episodes, jobs
+from store.database import Database
+from store.settings import Settings
+from tests.local_web import Handler, Web, serve, settings_for
+
+TALKS = {
+    1: "The sea is salty because rivers carry minerals into it, and only the water leaves again.",
+    2: "A lighthouse lens is cut into rings so that the glass stays thin and the light goes far.",
+    3: "Winter bees shiver in a ball around their queen and live from the honey of the summer.",
+}
+
+
+def feed(*numbers: int, moved_to: str = "") -> bytes:
+    items = "".join(
+        f"<item><guid>talk-{n}</guid><title>Talk {n}</title><pubDate>{n:02} Oct 2025 04:00:00 GMT</pubDate>"
+        f"<enclosure url='{n}.mp3' type='audio/mpeg'/><podcast:transcript url='{n}.vtt' type='text/vtt'/></item>"
+        for n in numbers
+    )
+    moved = f"<itunes:new-feed-url>{moved_to}</itunes:new-feed-url>" if moved_to else ""
+    spaces = "xmlns:podcast='https://podcastindex.org/namespace/1.0' xmlns:itunes='http://www.itunes.com/dtds/podcast-1.0.dtd'"
+    return f"<rss version='2.0' {spaces}><channel><title>Short talks</title>{moved}{items}</channel></rss>".encode()
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serve() as server:
+        for number, text in TALKS.items():
+            server.pages[f"/{number}.vtt"] = (f"WEBVTT\n\n00:00.000 --> 00:08.000\n<v Ada>{text}\n".encode(), "text/vtt")
+        server.pages["/feed.xml"] = (feed(1, 2), "application/rss+xml")
+        yield server
+
+
+@pytest.fixture
+def settings(web: Web, tmp_path: Path) -> Settings:
+    return settings_for(web, data_dir=tmp_path / "data", offline=True, model="tiny.en")
+
+
+@pytest.fixture
+def database(settings: Settings) -> Database:
+    return Database.in_folder(settings.data_dir)
+
+
+def add(database: Database, settings: Settings, link: str, **narrow: object) -> None:
+    listing = list_source(link, settings, **narrow)  # type: ignore[arg-type]
+    with database.write() as connection:
+        take_in(connection, listing, {"captions": "only"}, narrow)
+
+
+def run(settings: Settings) -> list[str]:
+    said: list[str] = []
+    worker = Worker(settings, IndexStage, said.append)
+    try:
+        worker.run()
+    finally:
+        worker.stop()
+    return said
+
+
+def sync(database: Database, settings: Settings) -> list[str]:
+    with database.write() as connection:
+        assert jobs.enqueue_sync(connection) == 1
+    return run(settings)
+
+
+def first(settings: Settings, database: Database, question: str) -> str:
+    return Searcher(settings, database).search(question).moments[0].title
+
+
+def test_a_feed_becomes_searchable_and_stays_in_step(web: Web, settings: Settings, database: Database) -> None:
+    add(database, settings, web.link("/feed.xml"))
+    said = run(settings)
+    assert "Talk 1: searchable" in said and "Talk 2: searchable" in said
+    assert first(settings, database, "why is the sea salty") == "Talk 1"
+    (moment, *_) = Searcher(settings, database).search("lighthouse lens").moments
+    assert (moment.speaker, moment.play_url) == ("Ada", web.link("/2.mp3"))
+
+    web.pages["/feed.xml"] = (feed(2, 3), "application/rss+xml")
+    assert "Short talks: 1 new episodes, 1 no longer listed (kept)" in sync(database, settings)
+    assert first(settings, database, "how do bees survive the winter") == "Talk 3"
+    assert first(settings, database, "why is the sea salty") == "Talk 1"
+    assert all(job.options == {"captions": "only"} for job in jobs.list_jobs(database) if job.kind in ("fetch", "index"))
+
+
+def test_without_news_a_sync_is_one_conditional_request(web: Web, settings: Settings, database: Database) -> None:
+    def conditional(handler: Handler) -> None:
+        if handler.headers.get("If-None-Match") == '"v1"':
+            handler.send(b"", "text/plain", 304)
+        else:
+            handler.send(feed(1), "application/rss+xml", ETag='"v1"')
+
+    web.pages["/feed.xml"] = conditional
+    add(database, settings, web.link("/feed.xml"))
+    run(settings)
+    web.seen.clear()
+    sync(database, settings)
+    assert [(path, headers.get("If-None-Match")) for path, headers in web.seen] == [("/feed.xml", '"v1"')]
+    assert len(episodes.list_episodes(database)) == 1
+
+
+def test_a_feed_that_moved_stays_one_show(web: Web, settings: Settings, database: Database) -> None:
+    add(database, settings, web.link("/feed.xml"))
+    run(settings)
+    (before,) = episodes.list_shows(database)
+    web.pages["/new.xml"] = (feed(1, 2, 3), "application/rss+xml")
+    web.pages["/feed.xml"] = lambda handler: handler.move(web.link("/new.xml"), 301)
+    sync(database, settings)
+    (after,) = episodes.list_shows(database)
+    assert (after.id, after.link) == (before.id, web.link("/new.xml"))
+    assert len(episodes.list_episodes(database)) == 3
+
+
+def test_a_limit_holds_for_later_syncs(web: Web, settings: Settings, database: Database) -> None:
+    add(database, settings, web.link("/feed.xml"), limit=1)
+    run(settings)
+    assert [episode.title for episode in episodes.list_episodes(database)] == ["Talk 2"]
+    web.pages["/feed.xml"] = (feed(1, 2, 3), "application/rss+xml")
+    sync(database, settings)
+    assert [episode.title for episode in episodes.list_episodes(database)] == ["Talk 3", "Talk 2"]
+
+
+def test_one_bad_episode_never_stops_a_run(web: Web, settings: Settings, database: Database) -> None:
+    del web.pages["/1.vtt"]
+    add(database, settings, web.link("/feed.xml"))
+    said = run(settings)
+    (failed,) = jobs.list_jobs(database, states=("failed",))
+    assert "no transcript" in failed.error and any("Talk 1" in line and "no transcript" in line for line in said)
+    assert first(settings, database, "lighthouse") == "Talk 2"
+
+
+def test_the_log_names_stage_and_episode_and_hides_keys(web: Web, settings: Settings, database: Database) -> None:
+    from store.logs import open_log
+
+    open_log(settings.data_dir)
+    web.pages["/feed.xml"] = (feed(1).replace(b"1.mp3", b"1.mp3?token=s3cretkey0123456789ab"), "application/rss+xml")
+    add(database, settings, web.link("/feed.xml?auth=s3cretkey0123456789ab"))
+    run(settings)
+    lines = [line for path in (settings.data_dir / "log").glob("*") for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in lines]
+    (episode,) = episodes.list_episodes(database)
+    assert {("fetch", episode.id), ("index", episode.id)} <= {(row.get("stage"), row.get("episode")) for row in rows}
+    assert "s3cretkey" not in "\n".join(lines)
+    (moment, *_) = Searcher(settings, database).search("sea").moments
+    assert "s3cretkey" not in moment.play_url
