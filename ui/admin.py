@@ -44,7 +44,7 @@ def admin_blocks(site: Site) -> Any:
 
     database = Database.in_folder(site.settings.data_dir)
     desk = Desk(site, database)
-    with gr.Blocks(title=f"{site.settings.site_name} · admin", analytics_enabled=False) as blocks:
+    with gr.Blocks(title="Earmark · admin", analytics_enabled=False) as blocks:
         gr.Markdown("# Catalogue")
         gr.Textbox(label="Now", value=desk.summary, every=REFRESH_S, interactive=False, lines=2, elem_id="summary")
         with gr.Tab("Add"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from calendar import monthrange
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -96,8 +97,8 @@ class Answers:
             episode_ids=ask.episodes,
             speakers=ask.speakers,
             languages=ask.languages,
-            since=ask.since,
-            until=ask.until,
+            since=whole_day(ask.since, at_end=False),
+            until=whole_day(ask.until, at_end=True),
         )
         found = self._site.searcher.search(query, limit=ask.limit + (leave_out is not None), filters=filters, sort=ask.sort)
         episodes = {moment.episode_id: self._episode(moment.episode_id) for moment in found.moments}
@@ -155,6 +156,16 @@ def best_sentence(text: str, ranges: Sequence[Sequence[int]]) -> list[int]:
 def utf16(text: str, offset: int) -> int:
     """Return a code point offset in UTF-16 code units."""
     return offset if text.isascii() else offset + sum(ord(char) > 0xFFFF for char in text[:offset])
+
+
+def whole_day(day: str, *, at_end: bool) -> str:
+    """Return the first or the last day of a year, month or day as an ISO date; "" stays."""
+    year, month, date = (*day.split("-"), "", "")[:3]
+    if not year or date:
+        return day
+    month = month or ("12" if at_end else "01")
+    last = monthrange(max(1, int(year)), min(12, max(1, int(month))))[1]
+    return f"{year}-{month}-{last if at_end else 1:02d}"
 
 
 def brief(episode: Episode) -> dict[str, Any]:

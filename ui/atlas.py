@@ -27,6 +27,7 @@ PLANE = (1000.0, 620.0)
 FILL = 0.42  # of the plane, covered by all circles together
 GAP = 8.0
 PUSHES = 240
+SHARE_LEAST = 0.008  # a smaller circle has no room for its words
 SEED = 7
 
 
@@ -54,7 +55,7 @@ def make_atlas(sample: Sequence[tuple[Passage, Vector]]) -> list[Subject]:
         bags[cluster].update(set(terms(passage.text)))
         lengths[cluster] += max(0.0, passage.end_s - passage.start_s) or 1.0
     named = [(index, tuple(distinctive(bags[index], bags, TERMS))) for index in range(count)]
-    kept = [(index, words) for index, words in named if len(words) >= 2]
+    kept = [(index, words) for index, words in named if len(words) >= 2 and lengths[index] >= SHARE_LEAST * lengths.sum()]
     if not kept:
         return []
     shares = np.array([lengths[index] for index, _ in kept])

@@ -79,7 +79,7 @@ def _map(subjects: Sequence[Subject]) -> Markup:
     circles = []
     for number, subject in enumerate(subjects):
         widest = max(len(term) for term in subject.terms)
-        size = min(subject.radius * 1.75 / (widest * LETTER), subject.radius * 0.46, 34.0)
+        size = min(subject.radius * 1.5 / (widest * LETTER), subject.radius * 0.4, 30.0)
         lines = Markup("").join(
             Markup('<text x="{:.1f}" y="{:.1f}" font-size="{:.1f}">{}</text>').format(
                 subject.x, subject.y + size * (0.36 + 1.18 * (index - (len(subject.terms) - 1) / 2)), size, term

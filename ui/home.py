@@ -24,7 +24,8 @@ def home_blocks(site: Site, answers: Answers) -> Any:
     """Return the Blocks of the public page."""
     import gradio as gr
 
-    with gr.Blocks(title=site.settings.site_name, analytics_enabled=False) as blocks:
+    title = site.settings.site_name.translate({ord("<"): None, ord(">"): None})  # Gradio puts it into its page as it is
+    with gr.Blocks(title=title, analytics_enabled=False) as blocks:
         gr.HTML(CARRIER, apply_default_css=False, js_on_load=None)
         add_tools(site, answers)
     return blocks

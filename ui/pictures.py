@@ -11,8 +11,6 @@ import colorsys
 import hashlib
 import io
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -35,10 +33,10 @@ CARD_FOLD_PX = 120
 QUOTE_SIZES_PX = (62, 54, 46, 40, 34)
 QUOTE_LINES = 6
 PAPER, INK, SOFT, ACCENT = "#faf7f0", "#1d1a16", "#5f574b", "#d2401e"
-FACES = {  # first that is there wins; the last resort is the face inside Pillow
-    "serif": ("Lora/Lora-Regular.woff2", "DejaVuSerif.ttf", "LiberationSerif-Regular.ttf", "NotoSerif-Regular.ttf"),
-    "sans": ("IBMPlexSans/IBMPlexSans-SemiBold.woff2", "DejaVuSans.ttf", "LiberationSans-Regular.ttf", "NotoSans-Regular.ttf"),
-    "wide": ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf"),
+FACES = {  # first that this machine has wins; the last resort is the face inside Pillow, which knows Latin letters
+    "serif": ("DejaVuSerif.ttf", "LiberationSerif-Regular.ttf", "NotoSerif-Regular.ttf", "georgia.ttf", "Georgia.ttf"),
+    "sans": ("DejaVuSans.ttf", "LiberationSans-Regular.ttf", "NotoSans-Regular.ttf", "arial.ttf", "Arial.ttf"),
+    "wide": ("NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "Arial Unicode.ttf"),
 }
 LATIN_END = 0x250
 
@@ -154,14 +152,11 @@ def _named(site: Site, thing_id: str) -> tuple[str, str]:
 def _font(face: str, size: int) -> Any:
     from PIL import ImageFont
 
-    gradio = find_spec("gradio")
-    own = Path(gradio.origin).parent / "templates/frontend/static/fonts" if gradio is not None and gradio.origin else Path()
     for name in FACES[face]:
-        for place in (own / name, Path(name)):
-            try:
-                return ImageFont.truetype(str(place), size)
-            except OSError:
-                continue  # not on this machine
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue  # not on this machine
     return ImageFont.load_default(size)
 
 

@@ -123,11 +123,16 @@ def distinctive(part: Counter[str], parts: Sequence[Counter[str]], count: int) -
     ranked = sorted((term for term in part if part[term] > 1), key=lambda term: (-weight(term), term))
     chosen: list[str] = []
     for term in ranked:
-        if not any(term[:5] == other[:5] for other in chosen):  # "wallet" and "wallets" are one subject
+        if not any(_kin(term, other) for other in chosen):  # "fee", "fees" and "feerate" are one subject
             chosen.append(term)
         if len(chosen) == count:
             break
     return chosen
+
+
+def _kin(first: str, second: str) -> bool:
+    shorter, longer = sorted((first, second), key=len)
+    return longer.startswith(shorter) or shorter[:5] == longer[:5]
 
 
 def _name(part: Counter[str], parts: Sequence[Counter[str]]) -> str:

@@ -43,7 +43,8 @@ def create_app(settings: Settings) -> Any:
     add_embed(app, site)
     add_explore(app, site, answers)
     login = (settings.admin_user, settings.admin_password) if settings.admin_password else None
-    gr.mount_gradio_app(app, admin_blocks(site), "/admin", auth=login, auth_message=say("admin.login"), **MOUNT)
+    theme = gr.themes.Default(primary_hue="orange", neutral_hue="stone", font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    gr.mount_gradio_app(app, admin_blocks(site), "/admin", theme=theme, auth=login, auth_message=say("admin.login"), **MOUNT)
     public = home_blocks(site, answers)
     gr.mount_gradio_app(app, public, "/", head=home_head(site), mcp_server=True, **MOUNT)
     app.add_middleware(Gate, settings=settings)

@@ -1,0 +1,110 @@
+"""The embed in a foreign page, the admin page, and axe-core over all pages: in a real Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from store.database import Database
+from store.jobs import cancel, list_jobs
+from tests.browser.driver import DESK, PHONE, page, site
+
+pytestmark = pytest.mark.browser
+AXE = "axe-core@4"
+
+
+def test_embed_in_a_foreign_page() -> None:
+    with page(allowed_hosts=("foreign.example",)) as tab:
+        body = f'<body><h1>Somebody else</h1><script src="{site().base}/embed.js" data-q="earthworm" data-theme="dark"></script></body>'
+        tab.route("http://foreign.example/", lambda route: route.fulfill(content_type="text/html", body=body))
+        tab.goto("http://foreign.example/")
+        frame = tab.frame_locator("iframe")
+        frame.locator(".moment mark").first.wait_for()
+        tab.wait_for_function("document.querySelector('iframe').getBoundingClientRect().height > 200")
+        frame.locator(".moment .play").first.click()
+        frame.locator(".player .bar").wait_for()
+        frame.locator("input[type=search]").fill("barrel")
+        frame.locator(".group h2", has_text="Rain barrels").first.wait_for()
+        link = frame.locator(".group h2 a").first
+        assert link.get_attribute("target") == "_blank" and f"/e/{site().ids['rain']}" in link.get_attribute("href")
+
+
+def test_embed_is_light() -> None:
+    with page() as tab:
+        sizes: list[int] = []
+        tab.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
+        tab.goto(f"{site().base}/embed")
+        tab.locator("form .icon").wait_for()
+        tab.wait_for_timeout(200)
+        assert 0 < sum(sizes) < 40_000, sum(sizes)
+
+
+def test_admin_queues_a_link() -> None:
+    with page(errors_expected=True) as tab:
+        tab.goto(f"{site().base}/admin/")
+        tab.locator("#link textarea, #link input").first.fill("https://example.org/from-the-browser.xml")
+        tab.locator("#add").click()
+        tab.wait_for_function(
+            "[...document.querySelectorAll('#told textarea, #told input')].some((e) => e.value.includes('in the queue'))"
+        )
+        database = Database.in_folder(site().settings.data_dir)
+        job = next(job for job in list_jobs(database) if job.options.get("link", "").endswith("from-the-browser.xml"))
+        tab.get_by_role("tab", name="Queue").click()
+        tab.locator("#queue", has_text="from-the-browser").wait_for()
+        with database.write() as connection:
+            cancel(connection, job.id)
+        tab.locator("#queue", has_text="cancelled").wait_for()
+
+
+@lru_cache(maxsize=1)
+def axe() -> str:
+    """The source of axe-core, fetched once into the user's cache by npm."""
+    folder = Path(os.environ.get("EARMARK_AXE", Path.home() / ".cache" / "earmark-axe"))
+    source = folder / "node_modules" / "axe-core" / "axe.min.js"
+    if not source.is_file():
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("no axe-core here, and no npm to fetch it")
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts", AXE]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if not source.is_file():
+            pytest.skip(f"axe-core could not be fetched: {done.stderr[-200:]}")
+    return source.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_axe_finds_nothing_serious(size: dict[str, int], scheme: str) -> None:
+    source = axe()
+    soil = site().ids["soil"]
+    paths = {
+        "/": ".asked",
+        "/?q=water": ".moment",
+        f"/e/{soil}?t=60&q=worm": "article.episode .find input",
+        "/embed?q=worm": ".moment",
+        "/explore": "article.explore",
+        "/admin/": "#add",
+    }
+    with page(size, color_scheme=scheme, errors_expected=True, bypass_csp=True, reduced_motion="reduce") as tab:
+        for path, wait_for in paths.items():
+            tab.goto(site().base + path)
+            tab.locator(wait_for).first.wait_for()
+            tab.wait_for_timeout(400)
+            if path.startswith("/e/"):
+                tab.locator("button.listen").click()
+                tab.locator(".player .bar").wait_for()
+                tab.wait_for_timeout(300)
+            tab.evaluate(source)
+            found = tab.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            bad = [
+                (path, item["id"], [(node["target"], node.get("failureSummary", "")[:200]) for node in item["nodes"]][:4])
+                for item in found["violations"]
+                if item["impact"] in ("serious", "critical")
+            ]
+            assert not bad, bad

@@ -1,0 +1,178 @@
+"""Search as you type, links, keys, look: in a real Chromium."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.driver import DESK, PHONE, page, site
+
+pytestmark = pytest.mark.browser
+
+
+def ready(tab, path: str = "/"):
+    tab.goto(site().base + path)
+    tab.wait_for_selector("ear-mark #q")
+    return tab.locator("ear-mark #q")
+
+
+def test_a_question_becomes_moments_and_a_press_plays_the_second() -> None:
+    with page() as tab:
+        box = ready(tab)
+        box.press_sequentially("how do earthworms help a garden", delay=15)
+        first = tab.locator(".moment").first
+        first.wait_for()
+        tab.wait_for_function(
+            "document.querySelector('ear-mark').shadowRoot.querySelector('.status').textContent.includes('moment')"
+        )
+        marks = [text.lower() for text in tab.locator(".group").first.locator("mark").all_inner_texts()]
+        assert any(text.startswith("earthworm") for text in marks), marks
+        assert "q=how+do+earthworms+help+a+garden" in tab.url
+        start = float(first.get_attribute("data-start"))
+        first.locator(".play").click()
+        tab.wait_for_function(
+            "s => { const a = document.querySelector('ear-mark').shadowRoot.querySelector('audio');"
+            " return a && !a.paused && a.currentTime >= s && a.currentTime < s + 6; }",
+            arg=start,
+        )
+        assert tab.locator(".group.playing").count() == 1
+
+
+def test_stale_answers_never_overwrite_newer_ones() -> None:
+    with page() as tab:
+        box = ready(tab)
+        held = []
+        tab.route("**/api/search?q=comet&**", lambda route: held.append(route))
+        box.fill("comet")
+        tab.wait_for_timeout(100)
+        box.fill("rain barrel")
+        tab.locator(".group h2", has_text="Rain barrels").first.wait_for()
+        for route in held:
+            try:
+                route.continue_()
+            except Exception as error:  # the page aborted it: that is the point
+                assert "abort" in str(error).lower() or "handled" in str(error).lower() or "closed" in str(error).lower()
+        tab.wait_for_timeout(300)
+        assert tab.locator(".group h2").first.inner_text() == "Rain barrels"
+        assert box.input_value() == "rain barrel"
+
+
+def test_every_state_is_an_address() -> None:
+    with page() as tab:
+        box = ready(tab, "/?q=barrel&speaker=Ben+Brown&sort=newest")
+        assert box.input_value() == "barrel"
+        tab.locator(".moment").first.wait_for()
+        assert tab.locator("select[name=speaker]").input_value() == "Ben Brown"
+        tab.locator("select[name=speaker]").select_option("")
+        tab.wait_for_function("!location.search.includes('speaker')")
+        tab.go_back()
+        tab.wait_for_function("location.search.includes('speaker=Ben')")
+        tab.locator(".group h2 a").first.click()
+        tab.wait_for_url("**/e/*")
+        tab.locator("article.episode h1").wait_for()
+        tab.go_back()
+        tab.locator(".moment").first.wait_for()
+
+
+def test_welcome_and_nothing() -> None:
+    with page() as tab:
+        box = ready(tab)
+        question = tab.locator(".asked button", has_text="earthworms")
+        question.wait_for()
+        assert "talks" in tab.locator(".sum").inner_text()
+        question.click()
+        tab.locator(".moment").first.wait_for()
+        box.fill('"no such phrase zzqx anywhere"')
+        tab.locator(".nothing h2").wait_for()
+        assert "zzqx" in tab.locator(".nothing h2").inner_text()
+        tab.locator(".nothing button", has_text="quotes").click()
+        tab.wait_for_function("!location.search.includes('%22')")
+
+
+def test_copy_link_quote_and_more_like_this() -> None:
+    with page() as tab:
+        ready(tab, "/?q=comet+tail")
+        moment = tab.locator(".moment").first
+        moment.locator(".tool").nth(0).click()
+        tab.wait_for_timeout(100)
+        link = tab.evaluate("navigator.clipboard.readText()")
+        assert link.startswith(f"{site().base}/e/") and "t=" in link
+        moment.locator(".tool").nth(1).click()
+        tab.wait_for_timeout(100)
+        quote = tab.evaluate("navigator.clipboard.readText()")
+        assert quote.startswith("“") and "Night Sky" in quote and link.split("?")[0] in quote
+        moment.locator(".tool").nth(2).click()
+        tab.wait_for_function("location.search.includes('like=')")
+        tab.locator(".moment").first.wait_for()
+
+
+def test_keys() -> None:
+    with page() as tab:
+        box = ready(tab, "/?q=water")
+        tab.locator(".moment").nth(1).wait_for()
+        tab.keyboard.press("j")
+        tab.keyboard.press("j")
+        chosen = "document.querySelector('ear-mark').shadowRoot.activeElement?.dataset.start + document.querySelector('ear-mark').shadowRoot.activeElement?.dataset.episode"
+        second = tab.evaluate(chosen)
+        tab.keyboard.press("k")
+        assert tab.evaluate(chosen) != second
+        tab.keyboard.press("/")
+        assert tab.evaluate("document.querySelector('ear-mark').shadowRoot.activeElement.id") == "q"
+        box.press("Escape")
+        tab.keyboard.press("?")
+        tab.locator("dialog[open]").wait_for()
+        tab.keyboard.press("Escape")
+        tab.locator("dialog[open]").wait_for(state="detached")
+
+
+@pytest.mark.parametrize("size", [PHONE, {"width": 360, "height": 740}, DESK, {"width": 2560, "height": 1300}])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_sticks_out(size: dict[str, int], scheme: str) -> None:
+    with page(size, color_scheme=scheme) as tab:
+        for path in ("/", "/?q=water+zebra", f"/e/{site().ids['odd']}", "/explore"):
+            ready(tab, path)
+            tab.wait_for_timeout(350)
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth + 1"), path
+        paper = tab.evaluate("getComputedStyle(document.querySelector('ear-mark')).backgroundColor")
+        light = sum(int(part) for part in paper[4:-1].split(",")[:3]) > 380
+        assert light == (scheme == "light"), paper
+
+
+def test_hostile_text_shows_as_text() -> None:
+    with page() as tab:
+        box = ready(tab)
+        box.fill("<img src=x onerror=window.hit=3> zebra said")
+        tab.locator(".group", has_text="window.hit=1").first.wait_for()
+        tab.locator(".group h2 a", has_text="<script>").first.click()
+        tab.locator("article.episode h1", has_text="<script>").wait_for()
+        assert tab.evaluate("window.hit") is None
+        assert tab.locator("article.episode .listen").count() == 0
+
+
+def test_a_search_that_fails_says_so() -> None:
+    with page(errors_expected=True) as tab:
+        box = ready(tab)
+        tab.route(
+            "**/api/search**",
+            lambda route: route.fulfill(status=503, content_type="application/json", body='{"error": "There is no index yet."}'),
+        )
+        box.fill("anything")
+        tab.locator(".nothing", has_text="There is no index yet.").wait_for()
+
+
+def test_explore_leads_into_search() -> None:
+    with page() as tab:
+        ready(tab)
+        tab.locator("nav a", has_text="Explore").click()
+        tab.locator("article.explore .bars a", has_text="Garden Hour").click()
+        tab.wait_for_function("location.search.startsWith('?show=')")
+
+
+def test_the_outer_page_of_a_space_follows() -> None:
+    with page(allowed_hosts=("space.example",), errors_expected=True) as tab:
+        tab.route("https://space.example/", lambda route: route.fulfill(content_type="text/html", body="<h1>outer</h1>"))
+        ready(tab)
+        tab.evaluate("window.told = []; window.heard = (message, origin) => window.told.push([message, origin]);")
+        tab.evaluate("Object.defineProperty(window, 'parent', { value: { postMessage: window.heard } })")
+        tab.locator("ear-mark #q").fill("comet")
+        tab.wait_for_function("window.told.length > 0")
+        assert tab.evaluate("window.told.at(-1)") == [{"queryString": "?q=comet", "hash": ""}, "https://huggingface.co"]
