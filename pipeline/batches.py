@@ -18,15 +18,16 @@ from pipeline.speech import Chunk
 from store.errors import OutOfMemory
 
 LONGEST_S = 30.0  # what Whisper's encoder sees
+SHORTEST_S = 10.0  # a shorter window than this makes Whisper say everything twice (measured: 25 % wrong words instead of 4 %)
 STEP_S = 2.5  # lengths are rounded up to a multiple: a chunk's text must not depend on its neighbours in the batch
-SILENCE_S = 0.75  # kept after the speech, so that the model hears it end
+SILENCE_S = 2.0  # after the speech, so that the model hears it end: a window that ends with the speech makes it repeat itself
 
 Answer = TypeVar("Answer")
 
 
 def padded_s(duration_s: float) -> float:
     """Return the length to which a chunk is filled up with silence, in seconds."""
-    return min(LONGEST_S, math.ceil((duration_s + SILENCE_S) / STEP_S) * STEP_S)
+    return min(LONGEST_S, max(SHORTEST_S, math.ceil((duration_s + SILENCE_S) / STEP_S) * STEP_S))
 
 
 def padded(audio: Samples, length_s: float) -> Samples:

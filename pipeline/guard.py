@@ -38,7 +38,8 @@ LOGPROB = -1.0
 UNSURE_NO_SPEECH = 0.2  # for texts that Whisper is known to make of silence
 HOLE_S = 8.0  # speech this long without a word was left out
 SPARSE_S = 6.0  # a chunk at least this long ...
-SPARSE_WORDS_PER_S = 0.25  # ... with fewer words was left out
+SPARSE_CHARS_PER_S = 4.5  # ... with fewer letters was not heard to its end; people say 10 to 15 in a second
+SPARSE_WIDE_CHARS_PER_S = 1.5
 FOREIGN_SHARE = 0.5
 SHORTEST_HALF_S = 3.0
 RETRY_TEMPERATURE = 0.4
@@ -72,6 +73,7 @@ SCRIPTS = {  # scripts that a language is written in; the languages that are not
     "THAI": "th",
     "DEVANAGARI": "hi mr ne",
 }
+WIDE = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL")
 SCRIPT_OF = {language: scripts.split() for scripts, languages in SCRIPTS.items() for language in languages.split()}
 
 
@@ -126,12 +128,10 @@ def compression_ratio(text: str) -> float:
 
 def is_too_fast(words: Sequence[Word], duration_s: float) -> bool:
     """Say whether nobody could have said so much in this time: the sign of a phrase that was written more often than said."""
-    text = "".join(word.text for word in words)
-    letters = [char for char in text if char.isalnum()]
-    wide = sum(_script(char) in ("CJK", "HIRAGANA", "KATAKANA", "HANGUL") for char in letters)
-    if wide > len(letters) / 2:
-        return len(letters) > WIDE_CHARS_PER_S * max(1.0, duration_s)
-    if len(words) > WORDS_PER_S * max(1.0, duration_s) or len(letters) > CHARS_PER_S * max(1.0, duration_s):
+    letters, wide = _letters(words)
+    if wide:
+        return letters > WIDE_CHARS_PER_S * max(1.0, duration_s)
+    if len(words) > WORDS_PER_S * max(1.0, duration_s) or letters > CHARS_PER_S * max(1.0, duration_s):
         return True
     return any(words[at + CROWD - 1].end_s - words[at].start_s < CROWD * CROWD_S for at in range(len(words) - CROWD + 1))
 
@@ -146,10 +146,18 @@ def is_foreign(text: str, language: str | None) -> bool:
 
 def leaves_out(words: Sequence[Word], duration_s: float) -> bool:
     """Say whether seconds of speech have no words: batched decoding is known to drop them (faster-whisper#1179)."""
-    if duration_s >= SPARSE_S and len(words) < SPARSE_WORDS_PER_S * duration_s:
+    letters, wide = _letters(words)
+    if duration_s >= SPARSE_S and letters < (SPARSE_WIDE_CHARS_PER_S if wide else SPARSE_CHARS_PER_S) * duration_s:
         return True
     edges = [0.0, *(time for word in words for time in (word.start_s, word.end_s)), duration_s]
     return any(after - before > HOLE_S for before, after in zip(edges[::2], edges[1::2], strict=True))
+
+
+def _letters(words: Sequence[Word]) -> tuple[int, bool]:
+    """Return the number of letters and digits, and whether most of them are whole syllables or words."""
+    letters = [char for word in words for char in word.text if char.isalnum()]
+    wide = sum(_script(char) in WIDE for char in letters)
+    return len(letters), wide > len(letters) / 2
 
 
 def plain(text: str) -> str:

@@ -26,6 +26,10 @@ FRAME = 512  # samples that Silero judges at once
 CONTEXT = 64  # samples of the frame before that it also sees
 FRAME_S = FRAME / SAMPLE_RATE_HZ  # 32 ms
 
+WINDOW = 312  # frames (10 s) that are brought to one loudness: Silero misses a far speaker after a near one
+LOUDNESS = 0.03  # root mean square that the median frame of a window is raised to ...
+GREATEST_GAIN = 8.0  # ... by this factor at most: silence must stay silent
+
 ONSET = 0.4  # speech starts at this probability ...
 OFFSET = 0.25  # ... and ends below this one
 PAUSE_S = 0.2  # a pause shorter than this does not end a span
@@ -76,19 +80,22 @@ class SpeechDetector:
     def feed(self, block: Samples) -> None:
         """Judge another block."""
         samples = np.concatenate([self._rest, block])
-        whole = len(samples) // FRAME
-        self._rest = samples[whole * FRAME :]
-        if whole:
-            self._judge(samples[: whole * FRAME].reshape(whole, FRAME))
+        window = WINDOW * FRAME
+        whole = len(samples) // window * window
+        self._rest = samples[whole:]
+        for at in range(0, whole, window):
+            self._judge(samples[at : at + window].reshape(WINDOW, FRAME))
 
     def probabilities(self) -> npt.NDArray[np.float32]:
-        """Return the probability of speech for every frame fed so far, the last one filled up with silence."""
+        """End the stream, its last frame filled up with silence, and return the probability of speech of every frame."""
         if len(self._rest):
-            self._judge(np.pad(self._rest, (0, FRAME - len(self._rest)))[None])
+            self._judge(np.pad(self._rest, (0, -len(self._rest) % FRAME)).reshape(-1, FRAME))
             self._rest = self._rest[:0]
         return np.concatenate(self._found) if self._found else np.zeros(0, dtype=np.float32)
 
     def _judge(self, frames: Samples) -> None:
+        loudness = float(np.median(np.sqrt((frames**2).mean(axis=1))))
+        frames = np.clip(frames * min(GREATEST_GAIN, max(1.0, LOUDNESS / (loudness + 1e-9))), -1.0, 1.0).astype(np.float32)
         contexts = np.concatenate([self._context[None], frames[:-1, -CONTEXT:]])
         self._context = frames[-1, -CONTEXT:].copy()
         found, self._hidden, self._cell = _silero().run(

@@ -22,10 +22,11 @@ from store.records import Segment, TranscriptHead
 from store.settings import Settings
 from store.weights import find_whisper
 
-PLAN_VERSION = "speech-1"  # changes when the same recording would be cut otherwise
+PLAN_VERSION = "speech-2"  # changes when the same recording would be cut otherwise
 CPU_MODEL, GPU_MODEL = "base", "large-v3-turbo"
 CPU_BATCH, GPU_BATCH = 8, 32
-LANGUAGE_CHUNKS = 3  # a recording's language is that of its longest chunks, from beginning, middle and end
+LANGUAGE_CHUNKS = 3  # a recording's language is that of its longest chunks, from beginning, middle and end ...
+LANGUAGE_S = 10.0  # ... of which this much is heard
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
 
@@ -82,7 +83,8 @@ def language_of(spool: Spool, chunks: Sequence[Sequence[Span]], engine: Engine) 
     parts = [chunks[len(chunks) * part // count : len(chunks) * (part + 1) // count] for part in range(count)]
     longest = [max(part, key=lambda spans: sum(end_s - start_s for start_s, end_s in spans)) for part in parts]
     totals: dict[str, float] = {}
-    for probabilities in engine.detect_language([spool.cut(spans) for spans in longest]):
+    heard = round(LANGUAGE_S * SAMPLE_RATE_HZ)
+    for probabilities in engine.detect_language([spool.cut(spans)[:heard] for spans in longest]):
         for language, probability in probabilities.items():
             totals[language] = totals.get(language, 0.0) + probability
     return max(totals, key=lambda language: totals[language])

@@ -108,7 +108,7 @@ def test_a_text_in_another_script_is_foreign() -> None:
 
 def test_speech_without_words_is_missed() -> None:
     assert leaves_out((), 12.0)
-    assert leaves_out(spoken("And then.", 2.0), 15.0)
+    assert leaves_out(spoken("And then we went.", 2.0), 15.0)
     assert leaves_out((*spoken(FOX, 3.0), *spoken(FOX, 3.0, start_s=18.0)), 24.0)
     assert not leaves_out(spoken(GOOD, 3.0), 10.0)
     assert not leaves_out((), 1.0)

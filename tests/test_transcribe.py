@@ -121,7 +121,7 @@ def test_languages_are_detected(engine: Engine, shared: Path, rows: dict[str, di
 def test_huge_pages_are_switched_on_by_starting_again() -> None:
     if not can_use_huge_pages():
         pytest.skip("this system has no transparent huge pages for malloc")
-    code = "from pipeline.transcribe import *; ensure_huge_pages(); import os, sys; print(os.environ['GLIBC_TUNABLES'], sys.argv[1])"
+    code = "from pipeline.transcribe import *; ensure_huge_pages(); print(os.environ['GLIBC_TUNABLES'], sys.argv[1])"
     environment = {key: value for key, value in os.environ.items() if key != "GLIBC_TUNABLES"}
     run = subprocess.run([sys.executable, "-c", code, "kept"], capture_output=True, text=True, env=environment, check=True)
     assert run.stdout.split() == ["glibc.malloc.hugetlb=1", "kept"]
