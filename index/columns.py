@@ -55,12 +55,18 @@ class Columns:
         self._language = _load(folder, "language")
         self._speaker_starts = _load(folder, "speaker_starts")
         self._speaker = _load(folder, "speaker")
+        self._rows_of_episode = np.bincount(self.episode, minlength=len(self.episodes)).astype(np.int64)
         self._days = np.array([day_of(facts.published) for facts in self.episodes], dtype=np.int32)
 
     @property
     def windows(self) -> int:
         """The number of windows."""
         return len(self.window_row)
+
+    def rows_of(self, episodes: Positions) -> Positions:
+        """Return how many rows each of these episodes has."""
+        counted: Positions = self._rows_of_episode[episodes]
+        return counted
 
     def window_ids(self, positions: Positions) -> Positions:
         """Return the ids of the windows' first passages."""

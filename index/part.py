@@ -29,6 +29,7 @@ class Part:
         self.terms = Terms(folder)
         self.dense = DenseIndex(folder)
         self.lexical = LexicalIndex(folder)
+        self.titles: dict[int, frozenset[int]] = {}  # stems of episodes' titles, filled as they are needed
 
 
 def write_part(

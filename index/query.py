@@ -48,6 +48,11 @@ class ParsedQuery:
     phrases: tuple[tuple[str, ...], ...]
     meaning: str
 
+    @property
+    def only_phrases(self) -> bool:
+        """Whether every word stands in quotes."""
+        return bool(self.phrases) and {word for phrase in self.phrases for word in phrase} >= set(self.words)
+
     def __bool__(self) -> bool:
         return bool(self.words)
 

@@ -103,7 +103,7 @@ class Searcher:
         counts = count_terms(generation.parts, terms)
         asked = LexicalQuery(terms, parsed.phrases)
         if parsed.phrases:  # only what holds the phrases may be found, so words go first and meaning orders
-            lexical = self._pool.submit(_by_words, generation, asked, filters, counts, PHRASE_DEPTH)
+            lexical = self._pool.submit(_by_phrases, generation, asked, filters, counts, parsed.only_phrases)
             dense = self._pool.submit(self._by_meaning_among, generation, parsed, lexical, depth)
         else:
             lexical = self._pool.submit(_by_words, generation, asked, filters, counts, depth)
@@ -222,6 +222,14 @@ def _by_words(generation: Generation, asked: LexicalQuery, filters: Filters, cou
         places.extend((number, position) for position in kept.tolist())
     scores = bm25(generation.parts, places, counts)
     return _first(dict(zip(places, scores.tolist(), strict=True)), depth)
+
+
+def _by_phrases(generation: Generation, asked: LexicalQuery, filters: Filters, counts: Counts, strictly: bool) -> Scores:
+    """Find what holds the phrases. Nothing does, and there are other words beside them: then the words alone count."""
+    found = _by_words(generation, asked, filters, counts, PHRASE_DEPTH)
+    if found or strictly:
+        return found
+    return _by_words(generation, LexicalQuery(asked.terms), filters, counts, PHRASE_DEPTH)
 
 
 def _first(scores: Scores, depth: int) -> Scores:

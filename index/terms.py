@@ -16,6 +16,7 @@ from index.language import stem_hash, stems
 from store.records import Passage
 
 Hashes = npt.NDArray[np.uint32]
+Integers = npt.NDArray[np.int64]
 
 
 class Terms:
@@ -41,6 +42,25 @@ class Terms:
         """Return the stems of neighbouring rows, in order."""
         found: Hashes = self._hashes[self._starts[first_row] : self._starts[first_row + rows]]
         return found
+
+    def of_rows(self, rows: Integers) -> tuple[Hashes, Integers]:
+        """Return the stems of many rows one after the other, and where each row's begin, shape (rows + 1,)."""
+        begins = self._starts[rows]
+        lengths = self._starts[rows + 1] - begins
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        places = np.repeat(begins - starts[:-1], lengths) + np.arange(starts[-1])
+        return self._hashes[places], starts
+
+    def sentences_of_rows(self, rows: Integers, starts: Integers) -> tuple[Integers, Integers]:
+        """Return where sentences begin among the stems that `of_rows` returned with `starts`.
+
+        The second array says which sentence is each row's first, with one more entry for the end.
+        """
+        begins = self._sentence_starts[rows]
+        lengths = self._sentence_starts[rows + 1] - begins
+        of_row = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        places = np.repeat(begins - of_row[:-1], lengths) + np.arange(of_row[-1])
+        return np.repeat(starts[:-1], lengths) + self._sentences[places], of_row
 
     def sentences_of(self, row: int) -> list[Hashes]:
         """Return the stems of each sentence of a row."""
