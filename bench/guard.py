@@ -1,7 +1,7 @@
 """The figures that CI guards, in their fast form, as ratios within one run.
 
-`python -m bench.guard --shared DIR` runs small parts of `bench.transcription` and `bench.retrieval` on the evaluation data, where it
-is present, and fails if what the project promises no longer holds. Bounds are looser than the figures in README.md of this
+`python -m bench.guard --shared DIR` runs small parts of `bench.transcription` and `bench.retrieval` on the evaluation data, where
+it is present, and fails if what the project promises no longer holds. Bounds are looser than the figures in README.md of this
 folder, because CI shares its two cores; they catch what broke, not what got a little slower.
 """
 
