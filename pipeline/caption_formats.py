@@ -13,6 +13,7 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import suppress
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
@@ -273,8 +274,9 @@ class _Html(HTMLParser):
 
 def _html_lines(text: str) -> list[str]:
     reader = _Html()
-    reader.feed(text)
-    reader.close()
+    with suppress(AssertionError):  # html.parser gives up on a broken "<![": what came before is kept
+        reader.feed(text)
+        reader.close()
     lines = []
     for item in reader.lines:
         if item.startswith("\x02"):

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pipeline import podcast_tags
+from pipeline.feed_fields import clock_s, duration_s, first_text, language_code, longest, mapping, rows, web_link
 from pipeline.media_types import is_media_name, is_media_type, media_rank, media_type_of
 from pipeline.plaintext import line, paragraphs
 from store.errors import SourceError
@@ -36,6 +37,10 @@ _VIDEO_PAGE = re.compile(
 )
 
 
+# Characters that there are not, bases that are no addresses, chapters without a start
+_STUMBLES = re.compile(
+    rb"&#(?:x[0-9a-fA-F]{6,}|\d{7,});|xml:base=(?:\"[^\"]*\"|'[^']*')|</?psc:[^>]*>|<\?xml[^>]*\?>|</?media:(?:rating|category)[^>]*>"
+)
 _ENTITY = re.compile(rb"<!ENTITY(?:[^>\"']|\"[^\"]*\"|'[^']*')*>")
 
 
@@ -54,44 +59,51 @@ def read_feed(body: bytes, link: str, headers: Mapping[str, str] | None = None, 
 
 def parse_feed(body: bytes, link: str, headers: Mapping[str, str] | None = None, resolve: Resolve | None = None) -> Feed:
     """Return the show that a feed lists and where the feed has moved to, if it says so. Errors as in `read_feed`."""
-    import feedparser
-
-    podcast_tags.teach()
     if not body.strip():
         raise _no_feed(link)
     content_type = {name.lower(): value for name, value in (headers or {}).items()}.get("content-type", "")
-    parsed = feedparser.parse(
-        io.BytesIO(_without_entities(body)),  # a str or bytes would be taken for an address or a file name first
-        response_headers={"content-type": content_type} if content_type else {},
-        sanitize_html=False,
-        resolve_relative_uris=False,
-    )
+    parsed = _parsed(_without_entities(body), content_type, link)
     feed = parsed.feed
-    moved_to = _web_link(link, _text(feed, "itunes_new-feed-url", "newlocation", "redirect_newlocation"))
+    moved_to = web_link(link, first_text(feed, "itunes_new-feed-url", "newlocation", "redirect_newlocation"))
     if not (parsed.version or parsed.entries or feed.get("title") or moved_to):
         raise _no_feed(link)
-    reader = _Items(link, resolve or (lambda address: _web_link(link, address)), feed)
+    reader = _Items(link, resolve or (lambda address: web_link(link, address)), feed)
     episodes = tuple(reader.episodes(parsed.entries[:MAX_EPISODES]))
     warnings = list(reader.warnings)
-    if parsed.get("bozo") and not isinstance(parsed.get("bozo_exception"), feedparser.CharacterEncodingOverride):
+    if parsed.get("bozo") and type(parsed.get("bozo_exception")).__name__ != "CharacterEncodingOverride":
         warnings.append("the feed is not well-formed: some of it may be missing")
-    pages = [item for item in feed.get("links", ()) if item.get("rel") == "next"]
+    pages = [item for item in rows(feed.get("links")) if item.get("rel") == "next"]
     listing = ShowListing(
         link=link,
         kind="feed",
         title=line(feed.get("title")) or _host(link),
         episodes=episodes,
-        description=paragraphs(_longest(feed.get("summary"), feed.get("subtitle"))),
-        author=line(_text(feed, "author", "publisher")),
+        description=paragraphs(longest(feed.get("summary"), feed.get("subtitle"))),
+        author=line(first_text(feed, "author", "publisher")),
         language=language_code(feed.get("language")),
-        image_url=_web_link(link, _image(feed)),
-        page_url=_web_link(link, _alternate(feed)),
+        image_url=web_link(link, _image(feed)),
+        page_url=web_link(link, _alternate(feed)),
         etag="",
         last_modified="",
-        next_page=_web_link(link, pages[0].get("href")) if pages else "",
+        next_page=web_link(link, pages[0].get("href")) if pages else "",
         warnings=tuple(warnings),
     )
     return Feed(listing, moved_to if moved_to != link else "")
+
+
+def _parsed(body: bytes, content_type: str, link: str) -> Any:
+    """Let feedparser read the syntax; what it stumbles over is taken out, and it tries again."""
+    import feedparser
+
+    podcast_tags.teach()
+    headers = {"content-type": content_type} if content_type else {}
+    for attempt in (body, _STUMBLES.sub(b" ", body.decode("utf-8", "replace").encode())):
+        try:
+            # a str or bytes would be taken for an address or a file name first
+            return feedparser.parse(io.BytesIO(attempt), response_headers=headers, sanitize_html=False, resolve_relative_uris=False)
+        except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError, RecursionError):
+            headers = {"content-type": "application/xml; charset=utf-8"}
+    raise SourceError("this feed is too broken to be read", where=redact(link), next_step="Tell its owner")
 
 
 class _Items:
@@ -108,7 +120,7 @@ class _Items:
         without = refused = 0
         for entry in entries:
             media, named = self._media(entry)
-            page = _web_link(self._link, _alternate(entry))
+            page = web_link(self._link, _alternate(entry))
             if media is None and not _VIDEO_PAGE.match(page):
                 without, refused = (without, refused + 1) if named else (without + 1, refused)
                 continue
@@ -124,9 +136,9 @@ class _Items:
 
     def _episode(self, entry: Mapping[str, Any], media: Mapping[str, Any], page: str) -> EpisodeListing:
         address = str(media.get("href", ""))
-        title = line(entry.get("title")) or line(_text(entry, "media_title"))
+        title = line(entry.get("title")) or line(first_text(entry, "media_title"))
         published = _date(entry)
-        contents = [item.get("value") for item in entry.get("content", ()) if "html" in item.get("type", "text")]
+        contents = [item.get("value") for item in rows(entry.get("content")) if "html" in str(item.get("type", ""))]
         size = str(media.get("length") or media.get("filesize") or "")
         chapters_url = entry.get("podcast_chapters")
         return EpisodeListing(
@@ -136,11 +148,11 @@ class _Items:
             page_url=page,
             description=paragraphs(contents[0] if contents else entry.get("summary")),
             published=published,
-            duration_s=duration_s(_text(entry, "itunes_duration")) or duration_s(str(media.get("duration", ""))),
+            duration_s=duration_s(first_text(entry, "itunes_duration")) or duration_s(str(media.get("duration", ""))),
             media_type=media_type_of(address, str(media.get("type", ""))) if address else "",
             size_bytes=int(size) if size.isdigit() and 0 < int(size) < 1 << 43 else None,
-            image_url=_web_link(self._link, _image(entry)),
-            language=language_code((entry.get("title_detail") or {}).get("language")),
+            image_url=web_link(self._link, _image(entry)),
+            language=language_code(mapping(entry.get("title_detail")).get("language")),
             people=_people(entry) or self._people,
             chapters=_chapters(entry),
             chapters_url=self._resolve(chapters_url.get("url", "")) if isinstance(chapters_url, Mapping) else "",
@@ -149,8 +161,8 @@ class _Items:
 
     def _media(self, entry: Mapping[str, Any]) -> tuple[dict[str, Any] | None, bool]:
         """Return the best recording of an item with its address resolved, and whether the item names any at all."""
-        offers = [dict(item) for item in entry.get("enclosures", ())]
-        offers += [{**item, "href": item.get("url"), "alternative": True} for item in entry.get("media_content", ())]
+        offers = [dict(item) for item in rows(entry.get("links")) if item.get("rel") == "enclosure"]
+        offers += [{**item, "href": item.get("url"), "alternative": True} for item in rows(entry.get("media_content"))]
         best: tuple[int, int, dict[str, Any]] | None = None
         named = False
         for place, offer in enumerate(offers):
@@ -171,7 +183,7 @@ class _Items:
 
     def _transcripts(self, entry: Mapping[str, Any]) -> tuple[TranscriptLink, ...]:
         links = []
-        for item in entry.get("podcast_transcripts", ()):
+        for item in rows(entry.get("podcast_transcripts")):
             address = self._resolve(str(item.get("url") or "").strip())
             if address:
                 media_type = str(item.get("type") or "").split(";")[0].strip().lower()
@@ -190,63 +202,12 @@ def _no_feed(link: str) -> SourceError:
     return SourceError("this is no feed", where=redact(link), next_step="Give the address of an RSS or Atom feed")
 
 
-def duration_s(text: str) -> float | None:
-    """Read a duration as feeds write it: "3723", "62:03", "1:02:03", "1:02:03.5". None if it says nothing."""
-    parts = text.strip().split(":")
-    if not 1 <= len(parts) <= 3 or not all(re.fullmatch(r"\d{1,7}(?:\.\d+)?", part.strip()) for part in parts):
-        return None
-    seconds = 0.0
-    for part in parts:
-        seconds = seconds * 60 + float(part)
-    return seconds if 0 < seconds < 1e6 else None
-
-
-def clock_s(text: str) -> float | None:
-    """Read a point in time as chapter marks write it: seconds, "8:26", "00:03:07.250". None if it is none."""
-    match = re.fullmatch(r"\s*(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:[.,]\d+)?)\s*", text)
-    if not match:
-        return None
-    hours, minutes, seconds = match.groups()
-    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds.replace(",", "."))
-
-
-def language_code(text: object) -> str | None:
-    """Return the language of a tag such as "en-US" as the speech models write it ("en"), None if there is none."""
-    match = re.match(r"\s*([A-Za-z]{2,3})(?:[-_]|\s*$)", str(text or ""))
-    return match.group(1).lower() if match else None
-
-
-def _web_link(base: str, address: object) -> str:
-    """Return an absolute web address, "" for everything that is none."""
-    text = str(address or "").strip()
-    if not text:
-        return ""
-    try:
-        joined = urljoin(base, "".join(text.split("\n")).replace(" ", "%20"))
-        parts = urlsplit(joined)
-        return joined if parts.scheme.lower() in ("http", "https") and parts.hostname else ""
-    except ValueError:
-        return ""
-
-
-def _text(entry: Mapping[str, Any], *names: str) -> str:
-    for name in names:
-        value = entry.get(name)
-        if isinstance(value, str) and value.strip():
-            return value.strip()
-    return ""
-
-
-def _longest(*texts: object) -> str:
-    return max((text for text in texts if isinstance(text, str)), key=len, default="")
-
-
 def _alternate(entry: Mapping[str, Any]) -> str:
-    for item in entry.get("links", ()):
-        if item.get("rel", "alternate") == "alternate" and "html" in item.get("type", "html") and item.get("href"):
+    for item in rows(entry.get("links")):
+        if item.get("rel", "alternate") == "alternate" and "html" in str(item.get("type", "html")) and item.get("href"):
             return str(item["href"])
     link = str(entry.get("link", ""))
-    enclosures = [item.get("href") for item in entry.get("links", ()) if item.get("rel") == "enclosure"]
+    enclosures = [item.get("href") for item in rows(entry.get("links")) if item.get("rel") == "enclosure"]
     return "" if link in enclosures else link
 
 
@@ -257,7 +218,7 @@ def _image(entry: Mapping[str, Any]) -> str:
     podcast_image = entry.get("podcast_image")
     if isinstance(podcast_image, Mapping) and podcast_image.get("href"):
         return str(podcast_image["href"])
-    for thumbnail in entry.get("media_thumbnail", ()):
+    for thumbnail in rows(entry.get("media_thumbnail")):
         if thumbnail.get("url"):
             return str(thumbnail["url"])
     return ""
@@ -267,17 +228,17 @@ def _people(entry: Mapping[str, Any]) -> tuple[Person, ...]:
     """The named people; where none are named, the author."""
     named = [
         Person(line(item["name"]), line(item.get("role")).lower() or "host")
-        for item in entry.get("podcast_persons", ())
+        for item in rows(entry.get("podcast_persons"))
         if line(item.get("name"))
     ]
-    author = line((entry.get("author_detail") or {}).get("name") or "")
+    author = line(mapping(entry.get("author_detail")).get("name") or "")
     if not named and author and "@" not in author:
         named = [Person(author, "author")]
     return tuple(dict.fromkeys(named))
 
 
 def _chapters(entry: Mapping[str, Any]) -> tuple[Chapter, ...]:
-    marks = (entry.get("psc_chapters") or {}).get("chapters", ())
+    marks = rows(mapping(entry.get("psc_chapters")).get("chapters"))
     found = [(clock_s(str(mark.get("start", ""))), line(mark.get("title"))) for mark in marks]
     chapters = {Chapter(start, title) for start, title in found if start is not None and title}
     return tuple(sorted(chapters, key=lambda mark: mark.start_s))
@@ -285,7 +246,7 @@ def _chapters(entry: Mapping[str, Any]) -> tuple[Chapter, ...]:
 
 def _date(entry: Mapping[str, Any]) -> str:
     for name in ("published_parsed", "updated_parsed", "created_parsed"):
-        value = entry.get(name)
+        value = dict.get(entry, name) if isinstance(entry, dict) else None  # feedparser's own `get` passes one date off as another
         if value:
             try:
                 return datetime(*tuple(value)[:6]).replace(tzinfo=timezone.utc).isoformat()
@@ -295,7 +256,7 @@ def _date(entry: Mapping[str, Any]) -> str:
 
 
 def _guid(entry: Mapping[str, Any], media: str, page: str, title: str, published: str) -> str:
-    written = _text(entry, "id")
+    written = first_text(entry, "id")
     if written or media or page:
         return written or redact(media) or page  # a token in an address changes, the episode does not
     return hashlib.sha256(f"{title}\0{published}".encode()).hexdigest()[:32]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 AUDIO = {
     ".mp3": "audio/mpeg",
@@ -86,7 +86,7 @@ _MAGIC = (
 
 def suffix_of(name: str) -> str:
     """Return the ending of a path's or link's file name, in lower case, "" if it has none."""
-    path = unquote(urlsplit(name).path) if "://" in name else name
+    path = unquote(re.sub(r"^\w+://[^/]*", "", re.split(r"[?#]", name)[0])) if "://" in name else name
     return PurePosixPath(path.replace("\\", "/")).suffix.lower()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from contextlib import suppress
 from html.parser import HTMLParser
 
 MAX_DESCRIPTION = 20_000  # characters; beyond that it is a transcript in the wrong field
@@ -37,8 +38,9 @@ def paragraphs(text: str | None, limit: int = MAX_DESCRIPTION) -> str:
     text = _CONTROL.sub("", text or "")[: limit * 20]
     if _TAG.search(text):
         reader = _Reader()
-        reader.feed(_VOID_SILENT.sub(" ", text))
-        reader.close()
+        with suppress(AssertionError):  # html.parser gives up on a broken "<![": what came before is kept
+            reader.feed(_VOID_SILENT.sub(" ", text))
+            reader.close()
         text = "".join(reader.pieces)
     text = _unescape(text)
     lines = (" ".join(piece.split()) for piece in text.splitlines())

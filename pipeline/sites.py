@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.addresses import AllowList
-from pipeline.feeds import language_code
+from pipeline.feed_fields import language_code
 from pipeline.media_types import is_media_name, media_type_of
 from pipeline.netguard import Netguard, redact
 from pipeline.plaintext import line, paragraphs

@@ -10,6 +10,7 @@ import hashlib
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import PurePosixPath
@@ -238,7 +239,8 @@ def _plain(link: str) -> str:
 
 def _linked_feeds(page: Page) -> list[str]:
     reader = _Links()
-    reader.feed(page.body[: 1 << 20].decode("utf-8", "replace"))
+    with suppress(AssertionError):  # html.parser gives up on a broken "<!["
+        reader.feed(page.body[: 1 << 20].decode("utf-8", "replace"))
     found = [urljoin(page.link, address) for title, address in reader.feeds if "comment" not in title.lower()]
     return [address for address in dict.fromkeys(found) if "/comments/" not in address]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.feeds import clock_s, duration_s, language_code, parse_feed, read_feed
+from pipeline.feed_fields import clock_s, duration_s, language_code
+from pipeline.feeds import parse_feed, read_feed
 from pipeline.plaintext import line, paragraphs
 from store.errors import SourceError
 from store.records import Chapter, EpisodeListing, Person, ShowListing, TranscriptLink
@@ -160,9 +161,9 @@ def test_entities_do_not_explode() -> None:
     bomb = f'<?xml version="1.0"?><!DOCTYPE rss [<!ENTITY l0 "lol">{lol}<!ENTITY f SYSTEM "file:///etc/passwd">]>'
     text = bomb + '<rss version="2.0"><channel><title>&l9; &f;</title></channel></rss>'
     for encoding in ("utf-8", "utf-16"):
-        began = time.monotonic()
+        began = time.process_time()
         show = read_feed(text.encode(encoding), LINK)
-        assert time.monotonic() - began < 2
+        assert time.process_time() - began < 2
         assert "root:" not in show.title
         assert len(show.title) < 1000
 
@@ -187,6 +188,31 @@ def test_what_is_no_feed(body: bytes) -> None:
         assert "no feed" in error.what  # an empty RSS element is a feed without episodes
 
 
+@pytest.mark.parametrize(
+    "oddity",
+    [
+        *("<links>x</links>", "<content>x</content>", "<enclosures>x</enclosures>", "<author_detail>x</author_detail>"),
+        *("<title>&#x110000; &#99999999999;</title>", "<psc:chapters>x</psc:chapters>", "<psc:chapter/>", "<media:rating/>"),
+        *(
+            "<link>http://[</link>",
+            "<title xml:base='http://['>x</title>",
+            "<enclosure url='http://[' type='audio/mpeg'/>",
+            "<![C00]]>",
+        ),
+        *(
+            "<pubDate>Fri, 99 Foo 9999</pubDate>",
+            "<description><![CDATA[<![x]]></description>",
+            "<itunes:duration>9:9:9:9</itunes:duration>",
+        ),
+    ],
+)
+def test_odd_items_do_not_spoil_the_feed(oddity: str) -> None:
+    good = '<item><title>Good</title><enclosure url="good.mp3" type="audio/mpeg"/></item>'
+    bad = f'<item>{oddity}<enclosure url="bad.mp3" type="audio/mpeg"/></item>'
+    show = read_feed(rss(bad + good), LINK)
+    assert "Good" in [episode.title for episode in show.episodes]
+
+
 def test_odd_encodings() -> None:
     text = rss('<item><title>Grüße</title><enclosure url="a.mp3" type="audio/mpeg"/></item>').decode()
     for encoding in ("utf-8", "utf-16", "iso-8859-1", "windows-1252"):
@@ -201,10 +227,10 @@ def test_a_thousand_items_are_quick() -> None:
     <description>&lt;p&gt;{text}&lt;/p&gt;</description><enclosure url="{n}.mp3" type="audio/mpeg" length="1"/>
     <podcast:transcript url="{n}.vtt" type="text/vtt"/><itunes:duration>3600</itunes:duration></item>"""
     body = rss("".join(item.format(n=n, text="Some words about it. " * 40) for n in range(1000)))
-    began = time.monotonic()
+    began = time.process_time()
     show = read_feed(body, LINK)
     assert len(show.episodes) == 1000
-    assert time.monotonic() - began < 4
+    assert time.process_time() - began < 4
 
 
 @pytest.mark.parametrize(

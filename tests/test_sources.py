@@ -262,9 +262,9 @@ def test_pages_that_fail_or_turn_in_circles(web: Web, here: Settings) -> None:
 
 def test_a_thousand_items_are_one_request(web: Web, here: Settings) -> None:
     web.pages["/feed"] = (feed(*(item(n, day=1 + n % 28) for n in range(1000))), "text/xml")
-    began = time.monotonic()
+    began = time.process_time()
     assert len(list_source(web.link("/feed"), here).episodes) == 1000
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert len(web.seen) == 1
 
 
