@@ -27,7 +27,7 @@ RUN python3 -m venv /opt/venv \
     && chown -R earmark:earmark /opt/earmark
 
 USER 1000
-ENV PATH=/opt/venv/bin:$PATH EARMARK_DATA=/data EARMARK_HOST=0.0.0.0 HOME=/home/earmark
+ENV PATH=/opt/venv/bin:$PATH EARMARK_DATA=/data EARMARK_HOST=0.0.0.0 EARMARK_WORK=1 HOME=/home/earmark
 VOLUME /data
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \

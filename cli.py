@@ -311,7 +311,9 @@ def serve(
     """Serve the search page."""
     from ui.web import serve as serve_app
 
-    serve_app(_settings(data, host=host, port=port))
+    settings = _settings(data, host=host, port=port)
+    _say(f"Earmark serves {settings.data_dir} on http://{settings.host}:{settings.port}  (Ctrl-C stops it)")
+    serve_app(settings)
 
 
 @app.command(epilog="Example: earmark doctor --json")

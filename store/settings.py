@@ -63,6 +63,7 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "Address that the web app listens on")
     port: int = _setting(7860, "Port of the web app")
+    work: bool = _setting(False, "Let `python app.py` do queued work too, in a process beside it (on in a Space and in Docker)")
     base_url: str = _setting("", "Public address of the site, for links that leave it; empty = as requested")
     site_name: str = _setting("Earmark", "Name on the page")
     tagline: str = _setting("Find the moment somebody said it.", "One line under the name")

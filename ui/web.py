@@ -20,10 +20,16 @@ from ui.explore import add_explore
 from ui.gate import Gate
 from ui.home import home_blocks, home_head
 from ui.media import add_media
+from ui.packing import Packing
 from ui.pages import add_pages
 from ui.pictures import add_pictures
+from ui.samples import add_samples
 from ui.site import open_site, say
 
+ADMIN_COLOURS = dict.fromkeys(  # Gradio's own orange is too light for white letters
+    ("color_accent", "button_primary_background_fill", "button_primary_background_fill_dark"), "#b0350f"
+)
+ADMIN_STYLE = ".dark button.selected{color:#fdba74!important} button.selected{color:#9a3412}"
 MOUNT = {"footer_links": [], "run_history": False, "ssr_mode": False}
 
 
@@ -37,16 +43,21 @@ def create_app(settings: Settings) -> Any:
     app = gr.Server(title=settings.site_name, description=settings.tagline, redoc_url=None)
     add_api(app, site, answers)
     add_media(app, site)
+    add_samples(app, site)
     add_pictures(app, site)
     add_downloads(app, site)
     add_pages(app, site)
     add_embed(app, site)
     add_explore(app, site, answers)
     login = (settings.admin_user, settings.admin_password) if settings.admin_password else None
-    theme = gr.themes.Default(primary_hue="orange", neutral_hue="stone", font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    gr.mount_gradio_app(app, admin_blocks(site), "/admin", theme=theme, auth=login, auth_message=say("admin.login"), **MOUNT)
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}  # Gradio's default faces come from a foreign host
+    theme = gr.themes.Default(primary_hue="orange", neutral_hue="stone", **fonts).set(**ADMIN_COLOURS)
+    gr.mount_gradio_app(
+        app, admin_blocks(site), "/admin", theme=theme, css=ADMIN_STYLE, auth=login, auth_message=say("admin.login"), **MOUNT
+    )
     public = home_blocks(site, answers)
     gr.mount_gradio_app(app, public, "/", head=home_head(site), mcp_server=True, **MOUNT)
+    app.add_middleware(Packing)
     app.add_middleware(Gate, settings=settings)
     app.state.site = site
     return app

@@ -7,6 +7,7 @@ import { filters } from "./address.js";
 
 const SHOWS_SHOWN = 12;
 const NEWEST_SHOWN = 6;
+const POLL_MS = 2000;
 
 /** Return the welcome page. `acts`: ask(question), showOnly(id), open(event, page_url). */
 export function welcome(stats, acts) {
@@ -44,8 +45,27 @@ export function nothing(state, acts) {
 }
 
 function emptyCatalogue() {
+  const samples = h("div", {}, h("pre", {}, h("code", {}, say("empty.command"))));
+  offerSamples(samples).catch(() => {}); // the command stays
   return h("div", { class: "welcome empty" },
-    h("h2", {}, say("empty.title")), h("p", {}, say("empty.text")),
-    h("pre", {}, h("code", {}, say("empty.command"))),
+    h("h2", {}, say("empty.title")), h("p", {}, say("empty.text")), samples,
     h("p", {}, config.admin === false ? null : h("a", { href: "/admin/" }, say("empty.admin"))));
+}
+
+/** Where a worker runs beside the app, a button loads the samples; the page comes back when the first can be searched. */
+async function offerSamples(place) {
+  const { offered, under_way: underWay } = await getJson("/api/samples");
+  const wait = async () => {
+    place.replaceChildren(h("p", { role: "status" }, say("empty.working")));
+    for (;;) {
+      await new Promise((done) => setTimeout(done, POLL_MS));
+      if ((await getJson("/healthz")).passages > 0) return location.reload();
+    }
+  };
+  if (underWay) return wait();
+  if (!offered) return;
+  place.replaceChildren(h("button", { type: "button", class: "quiet", onclick: async () => {
+    const response = await fetch("/api/samples", { method: "POST" });
+    if (response.ok) await wait();
+  } }, say("empty.load")));
 }
