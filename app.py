@@ -18,7 +18,7 @@ ANYWHERE = "0.0.0.0"
 
 
 def door_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings; inside a Space the app listens on all addresses and works, unless EARMARK_HOST and _WORK say otherwise."""
+    """Return the settings; inside a Space the app listens on all addresses, and works, unless told otherwise."""
     settings = load_settings(environ=environ)
     if "SPACE_ID" not in environ:
         return settings
