@@ -53,7 +53,7 @@ def admin_blocks(site: Site) -> Any:
                 limit = gr.Number(label="At most this many episodes, newest first (0 = all)", value=0, precision=0, minimum=0)
                 language = gr.Textbox(label="Language code, if you know it", max_length=8)
             add = gr.Button("Add to the queue", variant="primary", elem_id="add")
-            files = gr.File(label="Or upload recordings", file_count="multiple", type="filepath")
+            files = gr.UploadButton("Or upload recordings", file_count="multiple", type="filepath")
             told = gr.Textbox(label="What came of it", interactive=False, elem_id="told")
             add.click(desk.add_link, [link, limit, language], told, api_visibility="private")
             files.upload(desk.add_files, [files, language], told, api_visibility="private")

@@ -13,9 +13,11 @@ from calendar import monthrange
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from index.search import Filters, highlights
+from store.database import Database
 from store.episodes import get_episode
 from store.errors import StoreError
 from store.overview import Overview, read_overview
@@ -28,6 +30,7 @@ QUERY_CHARACTERS = 400
 LIKE_WORDS = 60  # of a passage, enough to say what it is about
 ANSWERS_KEPT = 512
 ANSWER_AGE_S = 20.0
+TRANSCRIPTS_KEPT = 8
 QUESTIONS = 6
 _SENTENCE = re.compile(r"[^.!?…。！？]+[.!?…。！？]*[\"'”’)]*\s*")
 
@@ -188,8 +191,7 @@ def brief(episode: Episode) -> dict[str, Any]:
 
 def whole(site: Site, episode: Episode) -> tuple[dict[str, Any], list[Segment], TranscriptHead | None]:
     """Return all that is public of an episode, and its transcript."""
-    head = read_head(site.database, episode.transcript_id) if episode.transcript_id is not None else None
-    segments = read_segments(site.database, episode.transcript_id) if episode.transcript_id is not None else []
+    head, segments = _transcript(site.database, episode.transcript_id) if episode.transcript_id is not None else (None, [])
     detail = brief(episode) | {
         "description": episode.description,
         "source_url": web_address(episode.page_url),
@@ -208,6 +210,12 @@ def find_episode(site: Site, episode_id: str) -> Episode:
     if not re.fullmatch(r"[a-z2-7]{6,32}", episode_id):
         raise StoreError("there is no such episode", where=episode_id[:40])
     return get_episode(site.database, episode_id)
+
+
+@lru_cache(maxsize=TRANSCRIPTS_KEPT)
+def _transcript(database: Database, transcript_id: int) -> tuple[TranscriptHead, list[Segment]]:
+    """Read a transcript; one is never changed, only replaced by another, so the last few are kept."""
+    return read_head(database, transcript_id), read_segments(database, transcript_id)
 
 
 def _language(episode: Episode | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,6 +18,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required", "--mute-audio",
+    "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",  # the foreign page of a test frames loopback
 ]  # fmt: skip
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
@@ -68,3 +70,11 @@ def page(
         assert errors_expected or not errors, errors
     finally:
         opened.close()
+
+
+def until(tab: Any, expression: str, arg: Any = None) -> None:
+    """Wait until `expression` is true in the page. Playwright's own wait needs eval, which our strict policy forbids to pages."""
+    end = time.monotonic() + 15
+    while not tab.evaluate(expression, arg):
+        assert time.monotonic() < end, f"never became true: {expression}"
+        tab.wait_for_timeout(40)

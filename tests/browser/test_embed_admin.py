@@ -12,7 +12,7 @@ import pytest
 
 from store.database import Database
 from store.jobs import cancel, list_jobs
-from tests.browser.driver import DESK, PHONE, page, site
+from tests.browser.driver import DESK, PHONE, page, site, until
 
 pytestmark = pytest.mark.browser
 AXE = "axe-core@4"
@@ -20,12 +20,13 @@ AXE = "axe-core@4"
 
 def test_embed_in_a_foreign_page() -> None:
     with page(allowed_hosts=("foreign.example",)) as tab:
-        body = f'<body><h1>Somebody else</h1><script src="{site().base}/embed.js" data-q="earthworm" data-theme="dark"></script></body>'
+        line = f'<script src="{site().base}/embed.js" data-q="earthworm" data-theme="dark"></script>'
+        body = f"<body><h1>Somebody else</h1>{line}</body>"
         tab.route("http://foreign.example/", lambda route: route.fulfill(content_type="text/html", body=body))
         tab.goto("http://foreign.example/")
         frame = tab.frame_locator("iframe")
         frame.locator(".moment mark").first.wait_for()
-        tab.wait_for_function("document.querySelector('iframe').getBoundingClientRect().height > 200")
+        until(tab, "document.querySelector('iframe').getBoundingClientRect().height > 200")
         frame.locator(".moment .play").first.click()
         frame.locator(".player .bar").wait_for()
         frame.locator("input[type=search]").fill("barrel")
@@ -49,9 +50,7 @@ def test_admin_queues_a_link() -> None:
         tab.goto(f"{site().base}/admin/")
         tab.locator("#link textarea, #link input").first.fill("https://example.org/from-the-browser.xml")
         tab.locator("#add").click()
-        tab.wait_for_function(
-            "[...document.querySelectorAll('#told textarea, #told input')].some((e) => e.value.includes('in the queue'))"
-        )
+        until(tab, "[...document.querySelectorAll('#told textarea, #told input')].some((e) => e.value.includes('in the queue'))")
         database = Database.in_folder(site().settings.data_dir)
         job = next(job for job in list_jobs(database) if job.options.get("link", "").endswith("from-the-browser.xml"))
         tab.get_by_role("tab", name="Queue").click()

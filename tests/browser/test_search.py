@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.driver import DESK, PHONE, page, site
+from tests.browser.driver import DESK, PHONE, page, site, until
 
 pytestmark = pytest.mark.browser
 
@@ -21,15 +21,14 @@ def test_a_question_becomes_moments_and_a_press_plays_the_second() -> None:
         box.press_sequentially("how do earthworms help a garden", delay=15)
         first = tab.locator(".moment").first
         first.wait_for()
-        tab.wait_for_function(
-            "document.querySelector('ear-mark').shadowRoot.querySelector('.status').textContent.includes('moment')"
-        )
+        until(tab, "document.querySelector('ear-mark').shadowRoot.querySelector('.status').textContent.includes('moment')")
         marks = [text.lower() for text in tab.locator(".group").first.locator("mark").all_inner_texts()]
         assert any(text.startswith("earthworm") for text in marks), marks
         assert "q=how+do+earthworms+help+a+garden" in tab.url
         start = float(first.get_attribute("data-start"))
         first.locator(".play").click()
-        tab.wait_for_function(
+        until(
+            tab,
             "s => { const a = document.querySelector('ear-mark').shadowRoot.querySelector('audio');"
             " return a && !a.paused && a.currentTime >= s && a.currentTime < s + 6; }",
             arg=start,
@@ -63,9 +62,9 @@ def test_every_state_is_an_address() -> None:
         tab.locator(".moment").first.wait_for()
         assert tab.locator("select[name=speaker]").input_value() == "Ben Brown"
         tab.locator("select[name=speaker]").select_option("")
-        tab.wait_for_function("!location.search.includes('speaker')")
+        until(tab, "!location.search.includes('speaker')")
         tab.go_back()
-        tab.wait_for_function("location.search.includes('speaker=Ben')")
+        until(tab, "location.search.includes('speaker=Ben')")
         tab.locator(".group h2 a").first.click()
         tab.wait_for_url("**/e/*")
         tab.locator("article.episode h1").wait_for()
@@ -85,7 +84,7 @@ def test_welcome_and_nothing() -> None:
         tab.locator(".nothing h2").wait_for()
         assert "zzqx" in tab.locator(".nothing h2").inner_text()
         tab.locator(".nothing button", has_text="quotes").click()
-        tab.wait_for_function("!location.search.includes('%22')")
+        until(tab, "!location.search.includes('%22')")
 
 
 def test_copy_link_quote_and_more_like_this() -> None:
@@ -101,7 +100,7 @@ def test_copy_link_quote_and_more_like_this() -> None:
         quote = tab.evaluate("navigator.clipboard.readText()")
         assert quote.startswith("“") and "Night Sky" in quote and link.split("?")[0] in quote
         moment.locator(".tool").nth(2).click()
-        tab.wait_for_function("location.search.includes('like=')")
+        until(tab, "location.search.includes('like=')")
         tab.locator(".moment").first.wait_for()
 
 
@@ -111,7 +110,7 @@ def test_keys() -> None:
         tab.locator(".moment").nth(1).wait_for()
         tab.keyboard.press("j")
         tab.keyboard.press("j")
-        chosen = "document.querySelector('ear-mark').shadowRoot.activeElement?.dataset.start + document.querySelector('ear-mark').shadowRoot.activeElement?.dataset.episode"
+        chosen = "Object.values(document.querySelector('ear-mark').shadowRoot.activeElement.dataset).join()"
         second = tab.evaluate(chosen)
         tab.keyboard.press("k")
         assert tab.evaluate(chosen) != second
@@ -164,7 +163,7 @@ def test_explore_leads_into_search() -> None:
         ready(tab)
         tab.locator("nav a", has_text="Explore").click()
         tab.locator("article.explore .bars a", has_text="Garden Hour").click()
-        tab.wait_for_function("location.search.startsWith('?show=')")
+        until(tab, "location.search.startsWith('?show=')")
 
 
 def test_the_outer_page_of_a_space_follows() -> None:
@@ -174,5 +173,5 @@ def test_the_outer_page_of_a_space_follows() -> None:
         tab.evaluate("window.told = []; window.heard = (message, origin) => window.told.push([message, origin]);")
         tab.evaluate("Object.defineProperty(window, 'parent', { value: { postMessage: window.heard } })")
         tab.locator("ear-mark #q").fill("comet")
-        tab.wait_for_function("window.told.length > 0")
+        until(tab, "window.told.length > 0")
         assert tab.evaluate("window.told.at(-1)") == [{"queryString": "?q=comet", "hash": ""}, "https://huggingface.co"]

@@ -17,7 +17,7 @@ const ANNOUNCE_WAIT_MS = 700;
 
 class EarMark extends HTMLElement {
   connectedCallback() {
-    if (this.shadowRoot || document.querySelector("ear-mark[data-live]")) return; // one a page: Gradio's copy stays empty
+    if (this.shadowRoot || this.closest("gradio-app")) return; // one a page: the copy that Gradio builds stays empty
     this.dataset.live = "";
     const article = this.querySelector("article.episode, article.explore");
     this.root = this.attachShadow({ mode: "open" });
@@ -285,7 +285,7 @@ class EarMark extends HTMLElement {
 }
 
 customElements.define("ear-mark", EarMark);
-if (!document.querySelector("ear-mark")) {
-  // Gradio's page: begin at once instead of a second later, when Gradio has built its own copy of this element.
+if (!document.querySelector("body > ear-mark")) {
+  // Gradio's page: begin at once instead of a second later, when Gradio has built its copy of this element, in a container that clips.
   document.body.prepend(document.createElement("ear-mark"));
 }
