@@ -1,0 +1,333 @@
+"""How fast the page feels: `python -m bench.web --json`. Drives Chromium on a catalogue grown from real text.
+
+Comes in: ../shared/retrieval (or any folder of that format), a number of passages. Goes out: one row of figures.
+The vectors are perturbed copies of real ones (a few thousand passages are really embedded), so that 100,000 passages take minutes
+and the index has its true size and shape. Does not know: how good the answers are (`bench.retrieval`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gzip
+import json
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from index.build import rebuild_index
+from index.embed import open_embedder
+from index.passages import cut_passages
+from store import episodes, passages, transcripts
+from store.database import Database
+from store.records import EpisodeListing, Segment, ShowListing, TranscriptHead, Word
+from store.settings import Settings, load_settings
+
+SHARED = Path(os.environ.get("EARMARK_SHARED", Path(__file__).parents[2] / "shared"))
+PASSAGES = 100_000
+EMBEDDED = 1_000  # really embedded; the others are these, perturbed
+NOISE = 0.35  # length of the perturbation against a vector of length 1
+LONG_WORDS = 30_000
+QUESTIONS = ("how do lightning channels route payments", "what is a covenant", "open source funding", "why is testing hard")
+KEY_PAUSE_S = 0.09
+CLIENTS = 16
+LOAD_S = 10.0
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+ROOT = "document.querySelector('ear-mark').shadowRoot"
+WATCH = """() => {
+  window.painted = [];
+  const root = document.querySelector('ear-mark').shadowRoot;
+  const box = root.querySelector('#q');
+  let pressed = null;
+  box.addEventListener('beforeinput', () => { pressed = performance.now(); }, true);
+  new MutationObserver(() => {
+    const at = pressed;
+    if (at === null) return;
+    pressed = null;
+    requestAnimationFrame(() => {
+      const c = new MessageChannel();
+      c.port1.onmessage = () => window.painted.push(performance.now() - at);
+      c.port2.postMessage(0);
+    });
+  }).observe(root.querySelector('.results'), {childList: true});
+}"""
+
+
+def main() -> None:
+    """Measure, and print a table or JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.web", description="Speed of the page. Example: python -m bench.web --json"
+    )
+    parser.add_argument("--data", type=Path, default=SHARED / "retrieval", help="folder in the format of ../shared/retrieval")
+    parser.add_argument("--passages", type=int, default=PASSAGES)
+    parser.add_argument("--catalogue", type=Path, help="build the catalogue here, or use the one that is here")
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    folder = asked.catalogue or Path(tempfile.mkdtemp(prefix="earmark-bench-"))
+    try:
+        settings = replace(load_settings(folder, {}, {}), port=_free_port(), rate_limit_per_minute=0)
+        long_id = build(asked.data, settings, asked.passages)
+        figures = measure(settings, long_id)
+    finally:
+        if asked.catalogue is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    print(json.dumps(figures) if asked.json else "\n".join(f"{name:22} {value}" for name, value in figures.items()))
+
+
+def build(data: Path, settings: Settings, count: int) -> str:
+    """Fill a data folder with `count` passages and an episode of 30,000 words; return that episode's id."""
+    database = Database.in_folder(settings.data_dir)
+    embedder = open_embedder(settings)
+    noise = np.random.default_rng(0)
+    base: list[Any] = []
+    made = 0
+    long_segments: list[Segment] = []
+    for number, (show, title, segments) in enumerate(_talks(data)):
+        if made >= count:
+            break
+        if sum(len(segment.text.split()) for segment in long_segments) < LONG_WORDS:
+            long_segments += segments
+        _, cut = _put(database, show, f"{title} ({number})", segments)
+        if len(base) < EMBEDDED:
+            base += list(embedder.embed_passages([passage.text for passage in cut]))
+        made += len(cut)
+        vectors = {}
+        for index, passage in enumerate(cut):
+            vector = base[(made + index) % len(base)] + noise.standard_normal(len(base[0])) * NOISE / len(base[0]) ** 0.5
+            vectors[passage.text_hash] = np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+        with database.write() as connection:
+            passages.save_vectors(connection, embedder.name, vectors)
+        print(f"\r{made} passages", end="", file=sys.stderr)
+    rows, at_s = [], 0.0
+    for segment in long_segments:
+        pieces = segment.text.split()
+        words = tuple(Word(f" {piece}", at_s + 0.36 * n, at_s + 0.36 * n + 0.3) for n, piece in enumerate(pieces))
+        rows.append(Segment(at_s, words[-1].end_s, " ".join(pieces), words, segment.speaker, "en"))
+        at_s = words[-1].end_s + 0.1
+    long_id, cut = _put(database, "Long talks", "Three hours", rows)
+    kept = {passage.text_hash: base[index % len(base)] for index, passage in enumerate(cut)}
+    with database.write() as connection:
+        passages.save_vectors(connection, embedder.name, kept)
+    print(f"\n{rebuild_index(database, settings)}", file=sys.stderr)
+    return long_id
+
+
+def measure(settings: Settings, long_id: str) -> dict[str, float | int]:
+    """Serve the catalogue in a process of its own, and measure it from outside."""
+    base = f"http://127.0.0.1:{settings.port}"
+    code = "from bench.web import serve_here; import sys; serve_here(sys.argv[1], int(sys.argv[2]))"
+    server = subprocess.Popen(
+        [sys.executable, "-c", code, str(settings.data_dir), str(settings.port)], cwd=Path(__file__).parents[1]
+    )
+    try:
+        _wait(base)
+        figures = _in_the_browser(base, long_id)
+        figures["searches_per_s_16"] = asyncio.run(_load(base))
+        figures["server_rss_mb"] = _rss_mb(server.pid)
+    finally:
+        server.terminate()
+        server.wait(20)
+    return figures
+
+
+def serve_here(folder: str, port: int) -> None:
+    """Serve a folder until terminated: what the measured process runs."""
+    from ui.web import serve
+
+    serve(replace(load_settings(folder, {}, {}), port=port, rate_limit_per_minute=0))
+
+
+def _in_the_browser(base: str, long_id: str) -> dict[str, float | int]:
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        sys.exit("bench.web needs Chromium: apt install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        home_kb, home_requests = _weigh(browser, f"{base}/", "ear-mark .asked, ear-mark .sum")
+        embed_kb, _ = _weigh(browser, f"{base}/embed", "form .icon")
+        keys = _keys(browser, base)
+        deep_s = _first_text(browser, f"{base}/e/{long_id}?t=300")
+        long_s = _first_text(browser, f"{base}/e/{long_id}")
+        longest_ms = _longest_task(browser, f"{base}/e/{long_id}")
+        browser.close()
+    return {
+        "key_to_paint_p50_ms": round(statistics.median(keys), 1),
+        "key_to_paint_p95_ms": round(float(np.percentile(keys, 95)), 1),
+        "home_kb": home_kb,
+        "home_requests": home_requests,
+        "embed_kb": embed_kb,
+        "deep_link_s": deep_s,
+        "episode_30k_s": long_s,
+        "longest_task_ms": longest_ms,
+    }
+
+
+def _weigh(browser: Any, url: str, ready: str) -> tuple[float, int]:
+    """Return kilobytes over the wire (heads and bodies) and requests of a first visit."""
+    context = browser.new_context()
+    page = context.new_page()
+    wire = context.new_cdp_session(page)
+    wire.send("Network.enable")
+    taken: list[int] = []
+    wire.on("Network.loadingFinished", lambda event: taken.append(event["encodedDataLength"]))
+    page.goto(url)
+    page.locator(ready).first.wait_for()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(1000)
+    context.close()
+    return round(sum(taken) / 1000, 1), len(taken)
+
+
+def _keys(browser: Any, base: str) -> list[float]:
+    """Return milliseconds from a key to the frame in which its results were painted."""
+    page = browser.new_context().new_page()
+    page.goto(base + "/")
+    page.locator("ear-mark .sum").wait_for()
+    page.wait_for_timeout(1500)
+    box = page.locator("ear-mark #q")
+    box.fill("warm")
+    page.locator(".moment").first.wait_for()
+    page.evaluate(WATCH)
+    for question in QUESTIONS:
+        box.fill("")
+        page.wait_for_timeout(200)
+        box.press_sequentially(question, delay=KEY_PAUSE_S * 1000)
+        page.wait_for_timeout(400)
+    taken: list[float] = page.evaluate("window.painted")
+    page.context.close()
+    return taken
+
+
+def _first_text(browser: Any, url: str) -> float:
+    """Return seconds from navigation to the first painted content, in a browser that never saw the site."""
+    page = browser.new_context().new_page()
+    page.goto(url)
+    page.locator("article .s").first.wait_for()
+    paint: float = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    page.context.close()
+    return round(paint / 1000, 2)
+
+
+def _longest_task(browser: Any, url: str) -> float:
+    """Return the longest task in ms while the page scrolls and follows for some seconds."""
+    page = browser.new_context().new_page()
+    page.add_init_script(
+        "window.tasks = []; const add = (list) => window.tasks.push(...list.getEntries().map((e) => e.duration));"
+        "new PerformanceObserver(add).observe({entryTypes: ['longtask']});"
+    )
+    page.goto(url)
+    page.locator("article .s").first.wait_for()
+    page.wait_for_timeout(1500)
+    page.evaluate("window.tasks.length = 0")
+    for step in range(40):
+        sentence = f"{ROOT}.querySelectorAll('.s')[{step * 20}]"
+        page.evaluate(
+            f"() => {{ const s = {sentence}; if (s) {{ s.classList.add('now'); s.scrollIntoView({{block: 'center'}}); }} }}"
+        )
+        page.wait_for_timeout(40)
+    longest: float = page.evaluate("Math.max(0, ...window.tasks)")
+    page.context.close()
+    return round(longest, 1)
+
+
+async def _load(base: str) -> float:
+    """Return searches a second of 16 clients that ask different questions, no answer kept."""
+    words = [word for question in QUESTIONS for word in question.split()] + [
+        "bitcoin",
+        "review",
+        "release",
+        "wallet",
+        "compiler",
+        "team",
+    ]
+    done = 0
+    end = time.monotonic() + LOAD_S
+
+    async def client(number: int) -> None:
+        nonlocal done
+        chance = np.random.default_rng(number)
+        async with httpx.AsyncClient(timeout=30) as http:
+            while time.monotonic() < end:
+                query = " ".join(chance.choice(words, size=4)) + f" {chance.integers(10_000)}"
+                answer = await http.get(f"{base}/api/search", params={"q": query})
+                done += answer.status_code == 200
+
+    began = time.monotonic()
+    await asyncio.gather(*(client(number) for number in range(CLIENTS)))
+    return round(done / (time.monotonic() - began), 1)
+
+
+def _talks(data: Path) -> Iterator[tuple[str, str, list[Segment]]]:
+    """Yield (show, title, segments), again and again with a word changed, so that the texts differ."""
+    turn = 0
+    while True:
+        for name in ("episodes.dev.jsonl.gz", "distractors.changelog.jsonl.gz"):
+            with gzip.open(data / name, "rt", encoding="utf-8") as file:
+                for line in file:
+                    talk = json.loads(line)
+                    segments = []
+                    for item in talk["segments"]:
+                        text = re.sub(r"\[\d+:\d\d(?::\d\d)?\]", " ", item["text"]).strip()
+                        if text:
+                            text = f"{text} {turn}" if turn else text
+                            segments.append(Segment(item["start"], item["end"], text, (), item.get("speaker") or None, "en"))
+                    if segments:
+                        yield talk["show"], talk["title"], segments
+        turn += 1
+
+
+def _put(database: Database, show: str, title: str, segments: list[Segment]) -> tuple[str, list[Any]]:
+    item = EpisodeListing(
+        guid=title, title=title, media_url="", published="2026-01-01", duration_s=segments[-1].end_s, language="en"
+    )
+    listing = ShowListing(link=f"https://example.org/{show}", kind="feed", title=show, episodes=(item,), language="en")
+    with database.write() as connection:
+        show_id = episodes.save_show(connection, listing)
+        episode_id, _ = episodes.save_episode(connection, show_id, item)
+        head = TranscriptHead("publisher", language="en")
+        episodes.set_transcript(connection, episode_id, transcripts.save_transcript(connection, head, segments, None))
+        cut = cut_passages(episode_id, segments, "en")
+        passages.replace_passages(connection, episode_id, cut)
+    return episode_id, cut
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(base: str) -> None:
+    for _ in range(300):
+        try:
+            if httpx.get(f"{base}/healthz", timeout=20).status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.3)
+    sys.exit("the server did not come up")
+
+
+def _rss_mb(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    match = re.search(r"VmRSS:\s+(\d+) kB", status)
+    return int(match.group(1)) // 1024 if match else 0
+
+
+if __name__ == "__main__":
+    main()
