@@ -16,10 +16,11 @@ import numpy.typing as npt
 from bench.retrieval_data import Talk
 from index.build import update_index
 from index.embed import Embedder
+from index.features import describe
 from index.moments import start_of
 from index.passages import window_text
 from index.query import parse_query
-from index.ranker import Place
+from index.ranker import Place, fuse
 from index.search import Searcher, Sides
 from store.database import Database
 from store.episodes import save_episode, save_show
@@ -28,6 +29,7 @@ from store.records import EpisodeListing, ShowListing
 from store.settings import Settings
 
 RUNS = ("bm25", "lexical", "dense", "fused", "rrf60")
+PLAYED = 3  # of a ranking, only the first are ever played
 RRF_K = 60  # the usual constant of reciprocal rank fusion
 
 
@@ -58,9 +60,10 @@ class Catalogue:
         talks: Sequence[Talk],
         embedder: Embedder,
         vectors: Mapping[str, npt.NDArray[np.float32]],
-        yardstick: Callable[[Sequence[str]], Yardstick],
+        yardstick: Callable[[Sequence[str]], Yardstick] | None,
     ) -> None:
         """Store and index `talks`; `settings` names an empty folder."""
+        self._lexical_weight = settings.lexical_weight
         settings = replace(settings, search_budget_ms=60_000.0)  # quality is measured here, however busy the machine is
         database = Database.in_folder(settings.data_dir)
         self._talk_of_passage: dict[int, tuple[Talk, int]] = {}
@@ -77,13 +80,14 @@ class Catalogue:
             elif len(talk.passages) == 1:
                 texts.append(talk.passages[0].text)
                 self._windows.append(key)
-        self._yardstick = yardstick(texts)
+        self._yardstick = yardstick(texts) if yardstick else None
         self._places: dict[int, Place] = {}
 
     def answer(self, query: str, runs: Sequence[str], depth: int) -> dict[str, list[Hit]]:
         """Return each run's ranking of windows, before any are merged into moments."""
         sides = self._searcher.sides(parse_query(query), depth=depth)
         self._learn_places(sides)
+        assert self._yardstick is not None, "this catalogue was made without a yardstick"
         bm25 = [self._places[self._windows[row]] for row, _ in self._yardstick.search(query, depth)]
         dense = sorted(sides.dense, key=lambda place: -sides.dense[place])
         made: dict[str, Callable[[], list[Place]]] = {
@@ -94,6 +98,13 @@ class Catalogue:
             "rrf60": lambda: reciprocal(bm25, dense),
         }
         return {run: self._hits(made[run]()[:depth], sides) for run in runs}
+
+    def describe(self, query: str, depth: int) -> tuple[npt.NDArray[np.float64], list[Hit]]:
+        """Return the features of a query's candidates and the windows themselves, each with where it would be played from."""
+        sides = self._searcher.sides(parse_query(query), depth=depth)
+        fused = {one.place: one.score for one in fuse(sides.lexical, sides.dense, self._lexical_weight)}
+        places, features = describe(sides.generation.parts, sides.counts, sides.lexical, sides.dense, fused)
+        return features, self._hits(places, sides, played=len(places))
 
     def _store(self, database: Database, talk: Talk, model: str, vectors: Mapping[str, npt.NDArray[np.float32]]) -> None:
         show = ShowListing(link=talk.show, kind="feed", title=talk.show, episodes=())
@@ -112,18 +123,18 @@ class Catalogue:
             keys = part.columns.ids[part.columns.window_row]
             self._places.update((int(key), (number, position)) for position, key in enumerate(keys.tolist()))
 
-    def _hits(self, places: Sequence[Place], sides: Sides) -> list[Hit]:
+    def _hits(self, places: Sequence[Place], sides: Sides, played: int = PLAYED) -> list[Hit]:
         hits = []
         for rank, (place, key) in enumerate(zip(places, sides.window_ids(places), strict=True)):
             talk, ordinal = self._talk_of_passage[key]
             last = min(ordinal + 2, len(talk.passages))
             start = talk.word_starts[ordinal]
-            if rank < 3:  # only the first three are ever played
+            if rank < played:
                 row, sentence = start_of(sides.generation.parts, place, sides.counts)
                 part = sides.generation.parts[place[0]]
-                played = talk.passages[ordinal + row - int(part.columns.window_row[place[1]])]
-                before = played.text[: played.sentences[sentence].start_char]
-                start = talk.word_starts[played.ordinal] + len(before.split())
+                passage = talk.passages[ordinal + row - int(part.columns.window_row[place[1]])]
+                before = passage.text[: passage.sentences[sentence].start_char]
+                start = talk.word_starts[passage.ordinal] + len(before.split())
             hits.append(Hit(talk.id, talk.word_starts[ordinal], talk.word_starts[last], start))
         return hits
 

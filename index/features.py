@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from index.language import stem_hash, stems
 from index.part import Part
-from index.ranker import K1, B, Counts, Place, scaled
+from index.ranker import K1, B, Counts, Place, scaled, title_weights
 
 Numbers = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -115,7 +114,7 @@ def describe(
         ordinal = np.asarray(part.columns.ordinal[rows], dtype=np.float64)
         columns["row"][here] = ordinal
         columns["depth"][here] = ordinal / np.maximum(part.columns.rows_of(episode), 1)
-        columns["title"][here] = _title_coverage(part, episode, counts, idf) / weight
+        columns["title"][here] = title_weights(part, episode, counts) / weight
     columns["bm25"] = bm25 / weight
     columns["words"] = scaled(bm25)
     _episode_columns(columns, bm25, episodes)
@@ -215,21 +214,3 @@ def _occurrences(found: npt.NDArray[np.uint32], counts: Counts) -> tuple[Integer
     all_places, all_words = np.concatenate(places), np.concatenate(words)
     order = np.argsort(all_places, kind="stable")
     return all_places[order].astype(np.int64), all_words[order].astype(np.int64)
-
-
-def _title_coverage(part: Part, episodes: Integers, counts: Counts, idf: Numbers) -> Numbers:
-    known: dict[int, float] = {}
-    for episode in np.unique(episodes).tolist():
-        said = title_hashes(part, episode)
-        known[episode] = float(sum(weight for group, weight in zip(counts.terms, idf, strict=True) if said & set(group)))
-    return np.array([known[episode] for episode in episodes.tolist()])
-
-
-def title_hashes(part: Part, episode: int) -> frozenset[int]:
-    """Return the stems of an episode's title, kept with the part."""
-    kept = part.titles.get(episode)
-    if kept is None:
-        language = part.columns.languages[0] if part.columns.languages else None
-        kept = frozenset(stem_hash(stem) for stem in stems(part.columns.episodes[episode].title, language))
-        part.titles[episode] = kept
-    return kept

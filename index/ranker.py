@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from index.language import stem_hash
+from index.language import stem_hash, stems
 from index.part import Part
 
 K1 = 0.9  # how soon a repeated word stops counting; bench.retrieval: .7 to 1.2 differ by less than .002
+TITLE_WEIGHT = 0.3  # of a word in the title or the show's name: +.004 strict nDCG@10 on 200 talks, more in .5 costs titles
 B = 0.75  # how much a long window is held back
 
 Numbers = npt.NDArray[np.float64]
@@ -68,6 +69,36 @@ def bm25(parts: Sequence[Part], places: Sequence[Place], counts: Counts, *, k1: 
     saturated = frequencies * (k1 + 1) / (frequencies + norm[:, None])
     scores: Numbers = saturated @ np.array(counts.idf)
     return scores
+
+
+def lexical_scores(parts: Sequence[Part], places: Sequence[Place], counts: Counts) -> Numbers:
+    """Return what the words are worth: BM25 of the window, and a little for words of the episode's title and show."""
+    scores = bm25(parts, places, counts)
+    owner = np.array([part for part, _ in places], dtype=np.int64)
+    positions = np.array([position for _, position in places], dtype=np.int64)
+    for number in np.unique(owner):
+        here, columns = owner == number, parts[number].columns
+        episodes = columns.episode[columns.window_row[positions[here]]]
+        scores[here] += TITLE_WEIGHT * title_weights(parts[number], episodes, counts)
+    return scores
+
+
+def title_weights(part: Part, episodes: npt.NDArray[np.int64], counts: Counts) -> Numbers:
+    """Return for each episode (by its number in the part) the weight of the query's words in its title and show."""
+    known: dict[int, float] = {}
+    for episode in np.unique(episodes).tolist():
+        said = _title_hashes(part, episode)
+        known[episode] = sum(weight for group, weight in zip(counts.terms, counts.idf, strict=True) if not said.isdisjoint(group))
+    return np.array([known[episode] for episode in episodes.tolist()])
+
+
+def _title_hashes(part: Part, episode: int) -> frozenset[int]:
+    kept = part.titles.get(episode)
+    if kept is None:
+        facts, languages = part.columns.episodes[episode], part.columns.languages
+        kept = frozenset(map(stem_hash, stems(f"{facts.title} {facts.show}", languages[0] if languages else None)))
+        part.titles[episode] = kept
+    return kept
 
 
 def count_in(spans: Sequence[Hashes], terms: Sequence[tuple[int, ...]]) -> Numbers:

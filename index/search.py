@@ -26,7 +26,7 @@ from index.lexical import LexicalQuery
 from index.manifest import index_folder
 from index.moments import Found, find_moments
 from index.query import Filters, ParsedQuery, parse_query
-from index.ranker import Counts, Place, Ranking, bm25, count_terms, fuse
+from index.ranker import Counts, Place, Ranking, count_terms, fuse, lexical_scores
 from store.database import Database
 from store.episodes import get_episode
 from store.errors import EarmarkError, IndexUnavailable, StoreError
@@ -220,7 +220,7 @@ def _by_words(generation: Generation, asked: LexicalQuery, filters: Filters, cou
                 break
             wanted *= 4
         places.extend((number, position) for position in kept.tolist())
-    scores = bm25(generation.parts, places, counts)
+    scores = lexical_scores(generation.parts, places, counts)
     return _first(dict(zip(places, scores.tolist(), strict=True)), depth)
 
 
