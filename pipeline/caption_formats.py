@@ -7,8 +7,6 @@ that players show every day, so this reader takes every line with a time on it a
 
 from __future__ import annotations
 
-import html
-import json
 import math
 import re
 from bisect import bisect_right
@@ -16,22 +14,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from html.parser import HTMLParser
 from itertools import pairwise
-from typing import Any
 
+from pipeline.caption_json import json_cues, number, read_json
+from pipeline.caption_marks import CLOCK, INLINE, clean, clock_s
 from pipeline.cues import CHARACTERS_PER_S, Cue, words_of
 from pipeline.plaintext import line, paragraphs
 
 MAX_CUES = 200_000
 ANCHORED_CHARACTERS = 5_000  # about six minutes of speech: a text with fewer times than that counts as one without
 
-_CLOCK = r"(?:(\d{1,3}):)?(\d{1,3}):(\d{1,2}(?:[.,]\d{1,9})?)"
-_ARROW = re.compile(rf"^\s*{_CLOCK}\s*-{{1,2}}>\s*{_CLOCK}(?:\s.*)?$")
-_SBV = re.compile(rf"^\s*{_CLOCK},{_CLOCK}\s*$")
-_INLINE = re.compile(rf"<{_CLOCK}>")
+_ARROW = re.compile(rf"^\s*{CLOCK}\s*-{{1,2}}>\s*{CLOCK}(?:\s.*)?$")
+_SBV = re.compile(rf"^\s*{CLOCK},{CLOCK}\s*$")
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
-_TAG = re.compile(r"</?[a-zA-Z][^>]*>|\{\\[^}]*\}")  # WebVTT and SubStation marks
-_STAMP = re.compile(rf"^\W{{0,3}}{_CLOCK}[\])}}]?(?:\s*(?:-|–|—|-->)\s*{_CLOCK}[\])}}]?)?\s*[-–—:|]?\s*(.*)$")
-_NAMED_STAMP = re.compile(rf"^(?P<name>[^\d\[(:]{{2,60}}?):?\s*[\[(]?{_CLOCK}[\])]?\s*:?\s*(?P<rest>.*)$")
+_STAMP = re.compile(rf"^\W{{0,3}}{CLOCK}[\])}}]?(?:\s*(?:-|–|—|-->)\s*{CLOCK}[\])}}]?)?\s*[-–—:|]?\s*(.*)$")
+_NAMED_STAMP = re.compile(rf"^(?P<name>[^\d\[(:]{{2,60}}?):?\s*[\[(]?{CLOCK}[\])]?\s*:?\s*(?P<rest>.*)$")
 
 
 def read_cues(data: bytes, media_type: str, name: str, duration_s: float | None = None) -> tuple[list[Cue], bool]:
@@ -39,9 +35,9 @@ def read_cues(data: bytes, media_type: str, name: str, duration_s: float | None 
     text = _decode(data, media_type)
     start = text.lstrip()[:2048]
     if start[:1] in "{[" and start:
-        document = _json(text)
+        document = read_json(text)
         if document is not None:
-            return list(_json_cues(document))[:MAX_CUES], True
+            return list(json_cues(document))[:MAX_CUES], True
     lines = text.splitlines()
     if any(_ARROW.match(item) for item in lines[:2000]):
         return _timed(lines, _ARROW, is_vtt=start.startswith("WEBVTT"))[:MAX_CUES], True
@@ -54,11 +50,6 @@ def read_cues(data: bytes, media_type: str, name: str, duration_s: float | None 
     if re.search(r"<(?:html|body|p|cite|time|div|br|span)\b", start, re.IGNORECASE):
         lines = _html_lines(text)
     return _plain(lines, duration_s)
-
-
-def clock_s(hours: str | None, minutes: str, seconds: str) -> float:
-    """Return the seconds of a matched clock."""
-    return int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds.replace(",", "."))
 
 
 def _decode(data: bytes, media_type: str) -> str:
@@ -114,25 +105,25 @@ def _voices(start: float, end: float, text: str) -> Iterator[Cue]:
     """Split a cue at its voice tags; times are shared by length."""
     pieces = _VOICE.split(text)
     parts = [(None, pieces[0])] + [(pieces[place], pieces[place + 1]) for place in range(1, len(pieces), 2)]
-    spoken = [(speaker, part) for speaker, part in parts if _clean(part)]
-    length = sum(len(_clean(part)) for _, part in spoken)
+    spoken = [(speaker, part) for speaker, part in parts if clean(part)]
+    length = sum(len(clean(part)) for _, part in spoken)
     at = start
     for speaker, part in spoken:
-        until = end if len(spoken) == 1 else at + (end - start) * len(_clean(part)) / length
+        until = end if len(spoken) == 1 else at + (end - start) * len(clean(part)) / length
         yield _with_word_times(at, until, part, line(speaker) or None if speaker else None)
         at = until
 
 
 def _with_word_times(start: float, end: float, text: str, speaker: str | None) -> Cue:
-    pieces = _INLINE.split(text)  # text, hours, minutes, seconds, text, ...
+    pieces = INLINE.split(text)  # text, hours, minutes, seconds, text, ...
     if len(pieces) == 1:
-        return Cue(start, end, _clean(text), speaker)
-    marks = [(start, _clean(pieces[0]))]
-    marks += [(clock_s(*pieces[place : place + 3]), _clean(pieces[place + 3])) for place in range(1, len(pieces), 4)]
-    shown = words_of(_clean(pieces[0].rpartition("\n")[0]))  # lines above the first time are old: they stand there at once
+        return Cue(start, end, clean(text), speaker)
+    marks = [(start, clean(pieces[0]))]
+    marks += [(clock_s(*pieces[place : place + 3]), clean(pieces[place + 3])) for place in range(1, len(pieces), 4)]
+    shown = words_of(clean(pieces[0].rpartition("\n")[0]))  # lines above the first time are old: they stand there at once
     times = [start] * len(shown)
     if shown:
-        marks[0] = (start, _clean(pieces[0].rpartition("\n")[2]))
+        marks[0] = (start, clean(pieces[0].rpartition("\n")[2]))
     for place, (at, part) in enumerate(marks):
         words = words_of(part)
         until = marks[place + 1][0] if place + 1 < len(marks) else end
@@ -142,106 +133,17 @@ def _with_word_times(start: float, end: float, text: str, speaker: str | None) -
     return Cue(start, end, joined.strip(), speaker, tuple(times) if rising and len(times) == len(words_of(joined)) else ())
 
 
-def _clean(text: str) -> str:
-    """Return a cue's text without marks; a dash that opens a line of dialogue goes too."""
-    text = html.unescape(_TAG.sub("", _INLINE.sub(" ", text))).replace("\u200b", "").replace("♪", " ").replace("♫", " ")
-    return " ".join(re.sub(r"^\s*[-–—]\s+", "", item) for item in text.splitlines()).strip()
-
-
 # --- documents: JSON, TTML, HTML --------------------------------------------------------------------------------------
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        rows = []
-        for item in text.splitlines():  # one object a line
-            try:
-                rows.append(json.loads(item))
-            except (ValueError, RecursionError):
-                continue
-        return rows or None
-
-
-def _json_cues(document: Any) -> Iterator[Cue]:
-    if isinstance(document, dict) and isinstance(document.get("events"), list):
-        yield from _youtube(document["events"])
-        return
-    rows = document
-    for name in ("segments", "cues", "captions", "transcript", "results", "monologues", "utterances", "entries"):
-        if isinstance(rows, dict) and isinstance(rows.get(name), (list, dict)):
-            rows = rows[name]
-    for row in rows if isinstance(rows, list) else ():
-        if not isinstance(row, dict):
-            continue
-        start = _number(row, "startTime", "start", "start_s", "startTimeSeconds", "begin", "offset")
-        if start is None:
-            continue
-        end = _number(row, "endTime", "end", "end_s", "endTimeSeconds")
-        length = _number(row, "duration", "dur")
-        end = start + length if end is None and length is not None else end
-        written = next((row[name] for name in ("body", "text", "content", "line", "word") if isinstance(row.get(name), str)), "")
-        speaker = next(
-            (line(str(row[name])) for name in ("speaker", "speakerName", "speaker_name") if row.get(name) not in (None, "")), ""
-        )
-        times = _word_starts(row.get("words"), written)
-        yield Cue(start, end, _clean(written), speaker or None, times)
-
-
-def _word_starts(rows: Any, written: str) -> tuple[float, ...]:
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        return ()
-    starts = [_number(row, "start", "startTime", "start_s") for row in rows]
-    found = [start for start in starts if start is not None]
-    rising = all(before <= after for before, after in pairwise(found))
-    return tuple(found) if rising and len(found) == len(starts) == len(words_of(_clean(written))) else ()
-
-
-def _youtube(events: list[Any]) -> Iterator[Cue]:
-    """YouTube's json3: events with pieces, each with an offset in milliseconds."""
-    for event in events:
-        pieces = event.get("segs") if isinstance(event, dict) else None
-        start = _number(event, "tStartMs") if pieces else None
-        if start is None or not isinstance(pieces, list):
-            continue
-        length = _number(event, "dDurationMs")
-        words: list[str] = []
-        times: list[float] = []
-        for piece in pieces:
-            found = words_of(_clean(str(piece.get("utf8", "")))) if isinstance(piece, dict) else []
-            words += found
-            times += [(start + (_number(piece, "tOffsetMs") or 0.0)) / 1000.0] * len(found)
-        if words:
-            timed = len(pieces) > 1 and len(times) == len(words_of("".join(words)))
-            end = None if length is None else (start + length) / 1000.0
-            yield Cue(start / 1000.0, end, "".join(words).strip(), None, tuple(times) if timed else ())
-
-
-def _number(row: dict[str, Any], *names: str) -> float | None:
-    for name in names:
-        value = row.get(name)
-        if isinstance(value, str):
-            match = re.fullmatch(rf"\s*{_CLOCK}\s*", value)
-            if match:
-                return clock_s(*match.groups())
-        try:
-            number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            continue
-        if math.isfinite(number):
-            return number
-    return None
 
 
 def _ttml(text: str) -> Iterator[Cue]:
     for match in re.finditer(r"<(?:\w+:)?p\b([^>]*)>(.*?)</(?:\w+:)?p>", text, re.DOTALL):
         attributes = dict(re.findall(r'([\w:]+)="([^"]*)"', match.group(1)))
         start, end = (
-            _number({"at": attributes.get("begin", "").rstrip("s")}, "at"),
-            _number({"at": attributes.get("end", "").rstrip("s")}, "at"),
+            number({"at": attributes.get("begin", "").rstrip("s")}, "at"),
+            number({"at": attributes.get("end", "").rstrip("s")}, "at"),
         )
-        body = _clean(re.sub(r"<(?:\w+:)?br\s*/?>", "\n", match.group(2)).replace(":br", ""))
+        body = clean(re.sub(r"<(?:\w+:)?br\s*/?>", "\n", match.group(2)).replace(":br", ""))
         if start is not None and body:
             yield Cue(start, end, body)
 

@@ -16,13 +16,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import unquote, urljoin, urlsplit
 
 import httpcore
 import httpx
 
 from pipeline.addresses import AllowList, is_public
+from pipeline.connections import Pinned
 from pipeline.inflate import Inflater
 from pipeline.pauses import Pauses
 from pipeline.refusals import broken, refusal, too_large
@@ -141,7 +142,9 @@ class Netguard:
         for _ in range(MAX_REDIRECTS + 1):
             self._target(current)
             credentials = _credentials(current) or credentials
-            pool = httpcore.ConnectionPool(ssl_context=_tls(), network_backend=_Pinned(self, redact(current), deadline))
+            where = redact(current)
+            backend = Pinned(partial(self._addresses, where=where), where, deadline)
+            pool = httpcore.ConnectionPool(ssl_context=_tls(), network_backend=backend)
             try:
                 response = self._send(pool, current, headers, credentials)
             except _HTTP_ERRORS as error:
@@ -241,68 +244,6 @@ class Netguard:
         return addresses[:MAX_ADDRESSES]
 
 
-class _Pinned(httpcore.NetworkBackend):
-    """Connects to checked addresses only, and ends every wait at the deadline."""
-
-    def __init__(self, guard: Netguard, where: str, deadline: float) -> None:
-        self._guard = guard
-        self._where = where
-        self._deadline = deadline
-        self._plain = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        failure: Exception | None = None
-        for address in self._guard._addresses(host, port, self._where):
-            try:
-                left = _left(timeout, self._deadline, httpcore.ConnectTimeout)
-                stream = self._plain.connect_tcp(address, port, left, local_address, socket_options)
-                return _Timed(stream, self._deadline)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:  # the next address may do
-                failure = error
-        raise failure or httpcore.ConnectError("no address")
-
-    def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None
-    ) -> httpcore.NetworkStream:
-        raise BlockedAddress("local sockets are never opened", where=self._where)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
-class _Timed(httpcore.NetworkStream):
-    """A stream whose reads and writes end at the deadline, however slowly the other side drips."""
-
-    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
-        self._stream = stream
-        self._deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(timeout, self._deadline, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(timeout, self._deadline, httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        left = _left(timeout, self._deadline, httpcore.ConnectTimeout)
-        return _Timed(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
-
-    def get_extra_info(self, info: str) -> object:
-        return self._stream.get_extra_info(info)
-
-
 _HTTP_ERRORS = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
@@ -316,13 +257,6 @@ _HTTP_ERRORS = (
 @lru_cache(maxsize=1)
 def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
-
-
-def _left(timeout: float | None, deadline: float, error: type[Exception]) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise error("the time for this request is over")
-    return left if timeout is None else min(timeout, left)
 
 
 def _credentials(link: str) -> tuple[str, str] | None:

@@ -88,7 +88,8 @@ _REASONS: tuple[tuple[str, str, str, bool], ...] = (
         False,
     ),
     (
-        r"timed? ?out|connection (?:reset|aborted|refused)|temporary failure|http error 5\d\d|incompleteread|bytes read|remote end closed",
+        r"timed? ?out|connection (?:reset|aborted|refused)|temporary failure|http error 5\d\d|incompleteread|"
+        r"bytes read|remote end closed",
         "the site did not answer in time",
         "Try again later",
         True,
