@@ -126,7 +126,15 @@ class OpenaiWhisper:
         return [Decoded(words.get(index, ()), logprobs[index], no_speech[index]) for index in range(len(batch))]
 
     def _encode(self, audios: Sequence[Samples], length_s: float) -> Any:
-        """Return the encoder's output, shape (batch, length_s * 50, state): its own forward pass, but for any length up to 30 s."""
+        """Return the encoder's output, shape (batch, length_s * 50, state)."""
+        import torch
+
+        if self.device != "cpu":
+            return self._encode_batch(audios, length_s)
+        return torch.cat([self._encode_batch([audio], length_s) for audio in audios])  # one chunk fills every core
+
+    def _encode_batch(self, audios: Sequence[Samples], length_s: float) -> Any:
+        """Run the encoder's own forward pass, but for any length up to 30 s."""
         import torch
         import torch.nn.functional as functional
         from whisper.audio import log_mel_spectrogram

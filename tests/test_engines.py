@@ -46,14 +46,14 @@ def whole(audio: np.ndarray, language: str = "en") -> Chunk:
 
 
 def test_a_chunk_s_answer_does_not_depend_on_the_batch(engine: Engine) -> None:
-    chunks = [whole(speech_like(seconds, seed)) for seed, seconds in enumerate((3.0, 4.0, 9.0, 3.5, 9.5))]
+    chunks = [whole(speech_like(seconds, seed)) for seed, seconds in enumerate((3.0, 9.0, 4.0))]
     together = engine.decode(chunks)
     alone = [answer for chunk in chunks for answer in engine.decode([chunk])]
     assert [answer.text for answer in together] == [answer.text for answer in alone]
 
 
 def test_words_lie_inside_their_chunk_and_in_order(engine: Engine) -> None:
-    for answer in engine.decode([whole(speech_like(6.0, seed)) for seed in range(3)]):
+    for answer in engine.decode([whole(speech_like(6.0, seed)) for seed in range(2)]):
         times = [time for word in answer.words for time in (word.start_s, word.end_s)]
         assert all(0 <= time <= 6.0 for time in times)
         assert all(word.start_s <= word.end_s for word in answer.words)
@@ -124,7 +124,7 @@ def test_batches_hold_one_language_and_one_length() -> None:
         assert all(chunk.duration_s <= length_s <= 30 for chunk in batch)
         return list(range(len(batch)))
 
-    in_batches([whole(speech_like(seconds), language) for seconds in (1, 5, 29) for language in ("en", "de")], 8, decode)
+    in_batches([whole(speech_like(seconds), language) for seconds in (1, 12, 29) for language in ("en", "de")], 8, decode)
     assert all(len(kinds) == 1 for kinds in seen)
     assert len(seen) == 6
 
