@@ -15,7 +15,7 @@ from PIL import Image
 from store.settings import load_settings
 from tests.web_site import HOSTILE, SOIL, Running, running_site
 from ui.downloads import safe_name
-from ui.pictures import cover_svg
+from ui.pictures import cover_svg, kept_picture
 from ui.site import STATIC, texts
 
 
@@ -133,11 +133,34 @@ def test_explore_draws(site: Running) -> None:
     assert [attrs for tag, attrs in page.elements if tag == "rect"]
 
 
+def test_the_api_is_described_without_a_foreign_host(site: Running) -> None:
+    page = read(site, "/docs")
+    assert "/api/search" in page.text and "EPISODE@SECONDS" in page.text and "/gradio_api/mcp/" in page.text
+    assert not [
+        attrs
+        for tag, attrs in page.elements
+        if tag in ("script", "link") and (attrs.get("src") or attrs.get("href", "")).startswith("http")
+    ]
+    assert httpx.get(f"{site.base}/openapi.json").json()["paths"]["/api/heat/{episode_id}"]
+
+
 def test_pictures(site: Running) -> None:
     answer = httpx.get(f"{site.base}/picture/{site.ids['odd']}")
     assert answer.headers["content-type"] == "image/svg+xml" and "<script" not in answer.text
     assert cover_svg("Night Sky") != cover_svg("Garden Hour")
     assert httpx.get(f"{site.base}/picture/nothing").status_code == 404
+
+
+def test_a_local_picture_is_made_small_and_kept(tmp_path: Path) -> None:
+    source = tmp_path / "cover.png"
+    Image.new("RGB", (900, 600), "#1167b1").save(source)
+    body = kept_picture(tmp_path / "pictures", str(source))
+    assert body is not None and Image.open(io.BytesIO(body)).size == (320, 213)
+    source.unlink()
+    assert kept_picture(tmp_path / "pictures", str(source)) == body
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    assert kept_picture(tmp_path / "pictures", str(tmp_path / "bad.png")) is None
+    assert kept_picture(tmp_path / "pictures", "https://example.org/x.png") is None
 
 
 def test_unknown_episode(site: Running) -> None:

@@ -95,7 +95,8 @@ def build(folder: Path) -> tuple[Settings, dict[str, str]]:
     odd = ShowListing(link="https://example.org/odd.xml", kind="feed", title=HOSTILE, episodes=(), description=HOSTILE)
     soil = EpisodeListing(
         "soil", "Soil and worms", str(audio), published="2026-03-01", duration_s=AUDIO_S, media_type="audio/wav", language="en",
-        description="What lives below.", people=(Person("Ada Green", "host"),), chapters=(Chapter(0, "Hello"), Chapter(40, "Worms")),
+        description="What lives below.", people=(Person("Ada Green", "host"),),
+        chapters=(Chapter(0, "Hello"), Chapter(40, "Worms")),
     )  # fmt: skip
     rain = EpisodeListing("rain", "Rain barrels", str(audio), published="2026-04-01", duration_s=AUDIO_S, language="en")
     comets = EpisodeListing(

@@ -28,7 +28,7 @@ LOOPBACK = ("127.0.0.1", "::1")
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 RATED = ("/api/", "/gradio_api/queue/join", "/gradio_api/call/", "/gradio_api/run/", "/gradio_api/mcp")
 CLOSED = ("/gradio_api/upload", "/gradio_api/component_server", "/gradio_api/proxy=", "/gradio_api/deep_link", "/monitoring")
-STRICT = ("/e/", "/embed", "/explore", "/add", "/api/", "/media/", "/picture/", "/card/", "/static/")
+STRICT = ("/e/", "/embed", "/explore", "/docs", "/api/", "/media/", "/picture/", "/card/", "/static/")
 PLAYERS = "https://www.youtube-nocookie.com https://player.vimeo.com"
 SPACES = "https://huggingface.co https://*.hf.space"
 STRICT_POLICY = (
@@ -144,9 +144,7 @@ class Gate:
             (b"referrer-policy", b"strict-origin-when-cross-origin"),
             (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), payment=()"),
         ]
-        if path not in ("/docs", "/docs/oauth2-redirect"):  # the interactive API page loads its own viewer
-            headers.append((b"content-security-policy", rules.encode() + self._frame_ancestors[who]))
-        return headers
+        return [*headers, (b"content-security-policy", rules.encode() + self._frame_ancestors[who])]
 
 
 _READ = frozenset((b"content-length", b"host", b"origin", b"x-forwarded-for"))

@@ -11,6 +11,7 @@ import colorsys
 import hashlib
 import io
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -18,6 +19,7 @@ from markupsafe import Markup
 
 from store.episodes import get_episode, get_show
 from store.errors import StoreError
+from store.files import write_atomic
 from store.records import Episode
 from store.transcripts import read_segments
 from ui.answers import find_episode
@@ -26,6 +28,8 @@ from ui.document import clock
 from ui.site import Site
 
 FOLDER = "pictures"
+PICTURE_PX = (320, 320)
+PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 CARD_PX = (1200, 630)
 CARDS_KEPT = 256
 CARD_MARGIN_PX = 76
@@ -47,10 +51,10 @@ def add_pictures(app: FastAPI, site: Site) -> None:
     @app.get("/picture/{thing_id}", include_in_schema=False)
     def picture(thing_id: str) -> Response:
         title, address = _named(site, thing_id)
-        path = site.settings.data_dir / FOLDER / picture_name(address) if address else None
         headers = {"cache-control": "public, max-age=86400"}
-        if path is not None and path.is_file():
-            return Response(path.read_bytes(), media_type="image/webp", headers=headers)
+        body = kept_picture(site.settings.data_dir / FOLDER, address) if address else None
+        if body is not None:
+            return Response(body, media_type="image/webp", headers=headers)
         return Response(cover_svg(title), media_type="image/svg+xml", headers=headers)
 
     @app.get("/card/{episode_id}.png", include_in_schema=False)
@@ -77,6 +81,29 @@ def add_pictures(app: FastAPI, site: Site) -> None:
 def picture_name(address: str) -> str:
     """Return the file name under which the picture of a web address is kept."""
     return hashlib.sha256(address.encode()).hexdigest()[:32] + ".webp"
+
+
+def kept_picture(folder: Path, address: str) -> bytes | None:
+    """Return a picture as WebP: one that was fetched, or a local file made small and kept; None where there is neither."""
+    from PIL import Image
+
+    path = folder / picture_name(address)
+    if path.is_file():
+        return path.read_bytes()
+    source = Path(address)
+    if not source.is_absolute() or not source.is_file():
+        return None
+    try:
+        with Image.open(source, formats=PICTURE_FORMATS) as image:
+            small = image.convert("RGB")
+            small.thumbnail(PICTURE_PX)
+            out = io.BytesIO()
+            small.save(out, "WEBP", quality=82)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None  # no picture after all: a cover is drawn
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, out.getvalue())
+    return out.getvalue()
 
 
 def cover_svg(title: str) -> str:

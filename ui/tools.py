@@ -6,6 +6,7 @@ Does not know: how a moment is found.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from store.errors import EarmarkError
@@ -22,7 +23,7 @@ def add_tools(site: Site, answers: Answers) -> None:
     """Register the tools inside an open `gr.Blocks`."""
     import gradio as gr
 
-    base = site.settings.base_url.rstrip("/")
+    base = _public_address(site)
 
     def search_talks(query: str, limit: int = 8, show: str = "", speaker: str = "") -> str:
         """Search everything that was said in a catalogue of talks and podcasts, by words and by meaning.
@@ -96,6 +97,13 @@ def add_tools(site: Site, answers: Answers) -> None:
 
     for tool in (search_talks, get_episode, get_passage):
         gr.api(tool, api_name=tool.__name__)
+
+
+def _public_address(site: Site) -> str:
+    """Return where links lead: programs read them far from the page, so a path alone would not do."""
+    space = os.environ.get("SPACE_HOST", "")
+    host = "localhost" if site.settings.host in ("127.0.0.1", "0.0.0.0", "::") else site.settings.host
+    return (site.settings.base_url or (f"https://{space}" if space else f"http://{host}:{site.settings.port}")).rstrip("/")
 
 
 def _moment(number: int, moment: dict[str, Any], base: str) -> str:

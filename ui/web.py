@@ -23,6 +23,7 @@ from ui.media import add_media
 from ui.packing import Packing
 from ui.pages import add_pages
 from ui.pictures import add_pictures
+from ui.reference import add_reference
 from ui.samples import add_samples
 from ui.site import open_site, say
 
@@ -40,7 +41,7 @@ def create_app(settings: Settings) -> Any:
 
     site = open_site(settings)
     answers = Answers(site)
-    app = gr.Server(title=settings.site_name, description=settings.tagline, redoc_url=None)
+    app = gr.Server(title=settings.site_name, description=settings.tagline, docs_url=None, redoc_url=None)
     add_api(app, site, answers)
     add_media(app, site)
     add_samples(app, site)
@@ -49,6 +50,7 @@ def create_app(settings: Settings) -> Any:
     add_pages(app, site)
     add_embed(app, site)
     add_explore(app, site, answers)
+    add_reference(app, site)
     login = (settings.admin_user, settings.admin_password) if settings.admin_password else None
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}  # Gradio's default faces come from a foreign host
     theme = gr.themes.Default(primary_hue="orange", neutral_hue="stone", **fonts).set(**ADMIN_COLOURS)
