@@ -78,7 +78,12 @@ def _youtube(events: list[Any]) -> Iterator[Cue]:
         words: list[str] = []
         times: list[float] = []
         for piece in pieces:
-            found = words_of(clean(str(piece.get("utf8", "")))) if isinstance(piece, dict) else []
+            text = str(piece.get("utf8", "")) if isinstance(piece, dict) else ""
+            found = words_of(clean(text))
+            if words and found and not text[:1].isspace():  # the piece goes on where the one before ended
+                found[0] = found[0].lstrip()
+                if not found[0][0].isalnum():  # a comma
+                    words[-1] += found.pop(0)
             words += found
             times += [(start + (number(piece, "tOffsetMs") or 0.0)) / 1000.0] * len(found)
         if words:

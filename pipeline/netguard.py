@@ -159,7 +159,7 @@ class Netguard:
             pool.close()
             following = _joined(current, location)
             self._target(following)
-            if not _same_site(current, following):
+            if not same_site(current, following):
                 credentials = None
                 headers.pop("Authorization", None)
                 headers.pop("Cookie", None)
@@ -283,7 +283,7 @@ def _without_fragment(link: str) -> str:
     return link.split("#", 1)[0]
 
 
-def _same_site(one: str, other: str) -> bool:
+def same_site(one: str, other: str) -> bool:
     """Tell whether credentials may follow: same host and port, or the same host moving up from http to https."""
     left, right = urlsplit(one), urlsplit(other)
     if (left.hostname or "").lower() != (right.hostname or "").lower():

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -166,7 +167,8 @@ def _ask(
     )
     assert child.stdin is not None and child.stdout is not None
     lines: queue.Queue[str | None] = queue.Queue()
-    threading.Thread(target=_read, args=(child.stdout, lines), daemon=True).start()
+    reader = threading.Thread(target=_read, args=(child.stdout, lines), daemon=True)
+    reader.start()
     deadline = time.monotonic() + total_s
     try:
         child.stdin.write(json.dumps(request) + "\n")
@@ -191,7 +193,10 @@ def _ask(
     finally:
         child.kill()
         child.wait()
-        child.stdin.close()
+        reader.join(5)  # the pipe ends with the child
+        child.stdout.close()
+        with suppress(BrokenPipeError):
+            child.stdin.close()
 
 
 def _read(stream: Any, lines: queue.Queue[str | None]) -> None:

@@ -20,7 +20,7 @@ import httpx
 
 from pipeline.feeds import Feed, parse_feed
 from pipeline.media_types import is_media_name, is_media_type, media_type_of, sniff
-from pipeline.netguard import MAX_PAGE_BYTES, Netguard, Page, redact
+from pipeline.netguard import MAX_PAGE_BYTES, Netguard, Page, redact, same_site
 from pipeline.plaintext import line
 from pipeline.refusals import refusal
 from pipeline.sites import is_site, list_site
@@ -101,7 +101,7 @@ def _is_media_link(link: str, content_type: str) -> bool:
 
 def _as_asked(link: str, page: Page) -> str:
     """Return the address that a show is known by: as asked, or where permanent redirects lead."""
-    return page.permanent_link or link
+    return _carry(page.permanent_link, link)
 
 
 def _feed(guard: Netguard, link: str, page: Page, wanted: Wanted) -> ShowListing:
@@ -172,14 +172,9 @@ def _with_credentials(listing: ShowListing, link: str) -> ShowListing:
 
 
 def _carry(link: str, source: str) -> str:
-    here, there = urlsplit(source), urlsplit(link)
-    user = here.netloc.rpartition("@")[0]
-    if (
-        not user
-        or not link
-        or "@" in there.netloc
-        or (here.scheme, here.hostname, here.port) != (there.scheme, there.hostname, there.port)
-    ):
+    there = urlsplit(link)
+    user = urlsplit(source).netloc.rpartition("@")[0]
+    if not user or not link or "@" in there.netloc or not same_site(source, link):
         return link
     return there._replace(netloc=f"{user}@{there.netloc}").geturl()
 

@@ -166,14 +166,21 @@ def test_youtube_json() -> None:
         {
             "tStartMs": 1000,
             "dDurationMs": 4000,
-            "segs": [{"utf8": "so"}, {"utf8": " today", "tOffsetMs": 400}, {"utf8": " bees", "tOffsetMs": 900}],
+            "segs": [{"utf8": "so"}, {"utf8": " today", "tOffsetMs": 400}, {"utf8": " bees", "tOffsetMs": 900}, {"utf8": ","}],
         },
         {"tStartMs": 3000, "aAppend": 1, "segs": [{"utf8": "\n"}]},
         {"tStartMs": 3010, "dDurationMs": 4000, "segs": [{"utf8": "buzz."}]},
     ]
     segments = read(json.dumps({"wireMagic": "pb3", "events": events}), "x.json3")
-    assert texts(segments) == ["so today bees buzz."]
+    assert texts(segments) == ["so today bees, buzz."]
     assert [word.start_s for word in segments[0].words] == [1.0, 1.4, 1.9, 3.01]
+
+
+def test_youtube_json_without_spaces() -> None:
+    pieces = [{"utf8": "今日"}, {"utf8": "は晴れ", "tOffsetMs": 1000}]
+    segments = read(json.dumps({"events": [{"tStartMs": 1000, "dDurationMs": 3000, "segs": pieces}]}), "x.json3")
+    assert texts(segments) == ["今日は晴れ"]
+    assert segments[0].words[2].start_s == 2.0
 
 
 def test_html_with_names_and_times() -> None:

@@ -301,6 +301,8 @@ def test_a_private_feed(web: Web, here: Settings, tmp_path: Path) -> None:
     assert show.link == link
     assert [entry.media_url for entry in show.episodes] == [link.replace("feed", "1.mp3"), "https://other.example/2.mp3"]
     assert fetch_media(episode(media_url=show.episodes[0].media_url), tmp_path, here).size_bytes == len(sound())
+    web.pages["/old"] = lambda h: h.move("/feed", 301)
+    assert list_source(link.replace("/feed", "/old"), here).link == link
     with pytest.raises(SourceError, match="password") as caught:
         list_source(link.replace("hush", "wrong"), here)
     assert "wrong" not in str(caught.value)
