@@ -17,7 +17,7 @@ from pipeline.guard import guarded
 from pipeline.recording import Samples
 from pipeline.speech import Chunk
 from pipeline.words import Decoded, aligned_words
-from store.errors import EngineError, OutOfMemory, WeightsError
+from store.errors import EngineError, OutOfMemory, SettingsError, WeightsError
 from store.records import Segment
 
 FRAMES_PER_S = 100  # of the mel spectrogram
@@ -145,7 +145,12 @@ class FasterWhisper:
         from faster_whisper.tokenizer import Tokenizer
 
         if language not in self._tokenizers:
-            self._tokenizers[language] = Tokenizer(self._tokens, self.multilingual, task="transcribe", language=language)
+            try:
+                self._tokenizers[language] = Tokenizer(self._tokens, self.multilingual, task="transcribe", language=language)
+            except ValueError as error:
+                raise SettingsError(
+                    "Whisper knows no such language", where=language, next_step="Use a code such as en or de"
+                ) from error
         return self._tokenizers[language]
 
 

@@ -20,7 +20,7 @@ from pipeline.recording import SAMPLE_RATE_HZ, Samples
 from pipeline.speech import Chunk
 from pipeline.words import TOKENS_PER_S, Decoded, aligned_words
 from store.checkpoint import read_checkpoint
-from store.errors import EngineError, OutOfMemory, WeightsError
+from store.errors import EngineError, OutOfMemory, SettingsError, WeightsError
 from store.records import Segment
 from store.weights import Weights
 
@@ -245,12 +245,17 @@ class OpenaiWhisper:
         from whisper.tokenizer import get_tokenizer
 
         if language not in self._tokenizers:
-            self._tokenizers[language] = get_tokenizer(
-                self.multilingual,
-                num_languages=self._whisper.num_languages,
-                language=language if self.multilingual else None,
-                task="transcribe" if self.multilingual else None,
-            )
+            try:
+                self._tokenizers[language] = get_tokenizer(
+                    self.multilingual,
+                    num_languages=self._whisper.num_languages,
+                    language=language if self.multilingual else None,
+                    task="transcribe" if self.multilingual else None,
+                )
+            except ValueError as error:
+                raise SettingsError(
+                    "Whisper knows no such language", where=language, next_step="Use a code such as en or de"
+                ) from error
         return self._tokenizers[language]
 
 

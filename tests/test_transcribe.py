@@ -24,7 +24,7 @@ from pipeline.transcribe import (
     transcribe_file,
     transcribe_files,
 )
-from store.errors import RecordingError, WeightsError
+from store.errors import RecordingError, SettingsError, WeightsError
 from store.records import Segment
 from store.settings import Settings
 
@@ -116,6 +116,14 @@ def test_languages_are_detected(engine: Engine, shared: Path, rows: dict[str, di
             from pipeline.transcribe import language_of
 
             assert language_of(spool, plan_recording(spool).chunks, engine) == language
+
+
+def test_a_language_that_whisper_does_not_know_is_a_wrong_setting(
+    engine: Engine, shared: Path, rows: dict[str, dict[str, object]]
+) -> None:
+    path = shared / "speech" / str(rows["asterisk-en-agent-pass"]["path"])
+    with pytest.raises(SettingsError, match="no such language"):
+        transcribe_file(path, engine, language="klingon")
 
 
 def test_huge_pages_are_switched_on_by_starting_again() -> None:
