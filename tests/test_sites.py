@@ -122,7 +122,7 @@ def test_yt_dlp_is_kept_off_private_addresses(web: Web, here: Settings, tmp_path
 def test_the_guard_holds_in_every_thread_and_for_programs() -> None:
     code = """
 import socket, subprocess, threading, os, urllib.request
-from pipeline.site_process import install_guard
+from pipeline.process_guard import install_guard
 install_guard([("127.0.0.1", 9)])
 from store.errors import BlockedAddress
 results = []
@@ -158,10 +158,12 @@ print(",".join(results))
     assert done.stdout.strip().split(",") == ["blocked"] * 5 + ["not started"] * 4 + ["refused by nobody"]
 
 
-def test_a_page_without_a_recording(web: Web, here: Settings) -> None:
+def test_a_page_without_a_recording(web: Web) -> None:
     web.pages["/words"] = page("<p>Only words.</p>")
+    host = f"localhost:{web.server_port}"  # a name, so that yt-dlp tries the patterns of all sites that it knows
+    settings = Settings(data_dir=Path("no-such-folder"), pause_s=0, allow_hosts=(host,))
     with pytest.raises(SourceError, match="no recording was found"):
-        list_source(web.link("/words"), here)
+        list_source(f"http://{host}/words", settings)
 
 
 def test_a_page_that_links_its_feed(web: Web, here: Settings) -> None:
