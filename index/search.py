@@ -12,21 +12,23 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from index.columns import Mask
-from index.embed import Embedder, open_embedder
+from index.embed import Embedder, Vectors, open_embedder
+from index.features import describe
 from index.generation import Generation, Readers
 from index.highlight import highlights
 from index.lexical import LexicalQuery
 from index.manifest import index_folder
 from index.moments import Found, find_moments
 from index.query import Filters, ParsedQuery, parse_query
-from index.ranker import Counts, Place, Ranking, count_terms, fuse, lexical_scores
+from index.ranker import Counts, Place, Ranking, count_terms, fuse, lexical_scores, scaled
+from index.trees import open_trees
 from store.database import Database
 from store.episodes import get_episode
 from store.errors import EarmarkError, IndexUnavailable, StoreError
@@ -111,9 +113,21 @@ class Searcher:
         found, degraded = self._in_time({"lexical": lexical, "dense": dense})
         return Sides(generation, counts, _first(found["lexical"], depth), found["dense"], degraded)
 
+    def embed(self, parsed: ParsedQuery) -> Vectors:
+        """Return the query's vector, float32, shape (d,)."""
+        return self._opening.result().embed_query(parsed.meaning)
+
     def rank(self, sides: Sides) -> Ranking:
-        """Return both sides' windows in one order, best first."""
-        return fuse(sides.lexical, sides.dense, self._settings.lexical_weight)
+        """Return both sides' windows in one order, best first: the learned one if the program brings a ranker, else by score."""
+        ranking = fuse(sides.lexical, sides.dense, self._settings.lexical_weight)
+        trees = open_trees()
+        if trees is None or not ranking or sides.degraded:
+            return ranking
+        fused = {one.place: one.score for one in ranking}
+        places, features = describe(sides.generation.parts, sides.counts, sides.lexical, sides.dense, fused)
+        learned = dict(zip(places, scaled(trees.score(features)).tolist(), strict=True))
+        ordered = sorted(ranking, key=lambda one: (-learned[one.place], one.place))
+        return [replace(one, score=learned[one.place]) for one in ordered]
 
     def _in_time(self, asked: dict[Side, Future[Scores]]) -> tuple[dict[Side, Scores], Side | None]:
         """Wait for both sides as long as the budget lasts, then for the first one that answers."""
