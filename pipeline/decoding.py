@@ -91,11 +91,12 @@ class Decoding:
         try:
             plan = json.dumps([engine.name, engine.model, options], sort_keys=True)
             chunks = transcripts.read_chunks(self.database, recording.id, plan)
+            # Found before the transaction: voice activity takes half a minute for three hours, and nobody else could write.
+            cut = () if chunks else plan_recording(spool).chunks
             with self.database.write() as connection:
                 jobs.fence(connection, job)
                 episodes.measure_recording(connection, recording.id, spool.duration_s, "; ".join(spool.warnings))
-                if not chunks:
-                    transcripts.save_plan(connection, recording.id, plan, plan_recording(spool).chunks)
+                transcripts.save_plan(connection, recording.id, plan, cut)
             chunks = chunks or transcripts.read_chunks(self.database, recording.id, plan)
             lengths = {chunk.ordinal: sum(end - start for start, end in chunk.spans) for chunk in chunks}
             language = asked or language_of(spool, [chunk.spans for chunk in chunks], engine) or ""
