@@ -121,7 +121,7 @@ def cross_validate(examples: Sequence[Example], options: dict[str, Any]) -> list
 
 def train(examples: Sequence[Example], options: dict[str, Any]) -> dict[str, Any]:
     """Train on `examples` and return what the file holds."""
-    import lightgbm
+    import lightgbm  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     useful = [example for example in examples if len(example.hits) and example.labels.max() > 0]
     data = lightgbm.Dataset(
