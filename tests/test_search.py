@@ -206,7 +206,7 @@ def test_searching_imports_nothing_heavy(catalogue: Catalogue) -> None:
     program = (
         "import sys; from pathlib import Path; from store.settings import Settings; from store.database import Database;"
         "from index.search import Searcher;"
-        f"settings = Settings(data_dir=Path({str(database.folder)!r}), models_dir={talks.models_dir()!r}, search_budget_ms=20000.0);"
+        f"settings = Settings(data_dir=Path({str(database.folder)!r}), models_dir={talks.models_dir()!r}, search_budget_ms=2e4);"
         "answer = Searcher(settings, Database.in_folder(settings.data_dir, read_only=True)).search('salty sea');"
         "print(len(answer.moments) > 0, answer.degraded,"
         " sorted({'torch', 'sentence_transformers', 'transformers', 'onnx', 'scipy', 'gradio'} & set(sys.modules)))"
