@@ -39,8 +39,12 @@ class Database:
                 raise StoreError(
                     "there is no catalogue here yet", where=str(path.parent), next_step="Add something: earmark add LINK"
                 )
-            else:
-                self._check(self.read())
+            elif len(self._check(self.read())) < len(MIGRATIONS):
+                raise StoreError(
+                    "it was made by an older Earmark and has not been brought up to date",
+                    where=str(path),
+                    next_step="Run a command that writes: earmark run",
+                )
         except (sqlite3.DatabaseError, OSError) as error:
             raise StoreError(
                 f"the database cannot be opened ({error})", where=str(path), next_step="Check the file and its folder's rights"

@@ -32,6 +32,14 @@ def test_a_newer_store_is_refused(database: Database) -> None:
             Database(database.path, read_only=read_only)
 
 
+def test_an_older_store_is_not_read_before_it_is_brought_up_to_date(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "MIGRATIONS", (*MIGRATIONS, ("0099 more", "alter table show add column more text;")))
+    with pytest.raises(StoreError, match="older Earmark"):
+        Database(database.path, read_only=True)
+    Database(database.path)
+    assert Database(database.path, read_only=True).read().execute("select count(more) from show").fetchone()[0] == 0
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "earmark.db"
     path.write_bytes(b"this is no database, but it is long enough to look like one" * 20)
