@@ -194,7 +194,8 @@ def test_brand(tmp_path: Path) -> None:
     with TestClient(create_app(load_settings(tmp_path, flags, {}))) as client:
         assert client.get("/brand.css").text == ":root{--brand:#1167b1}\n"
         page = client.get("/").text
-        assert "https://example.org" in page and "Our <b>Talks" not in page and "\\u003cb>Talks" in page
+        assert "https://example.org" in page and "\\u003cb>Talks" in page
+        assert "Our <b>Talks" not in page
     bad = load_settings(tmp_path, {"accent": "red;}body{display:none"}, {})
     with TestClient(create_app(bad)) as client:
         assert client.get("/brand.css").text == ""

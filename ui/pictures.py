@@ -36,6 +36,7 @@ CARD_MARGIN_PX = 76
 CARD_FOLD_PX = 120
 QUOTE_SIZES_PX = (62, 54, 46, 40, 34)
 QUOTE_LINES = 6
+CARD_CHARACTERS = 260  # more never fits
 PAPER, INK, SOFT, ACCENT = "#faf7f0", "#1d1a16", "#5f574b", "#d2401e"
 FACES = {  # first that this machine has wins; the last resort is the face inside Pillow, which knows Latin letters
     "serif": ("DejaVuSerif.ttf", "LiberationSerif-Regular.ttf", "NotoSerif-Regular.ttf", "georgia.ttf", "Georgia.ttf"),
@@ -135,6 +136,7 @@ def card_png(text: str, title: str, show: str, where: str, site_name: str, accen
     draw = ImageDraw.Draw(image)
     draw.polygon([(width - CARD_FOLD_PX, 0), (width, CARD_FOLD_PX), (width, 0)], fill="#e2dac9")
     draw.polygon([(width - CARD_FOLD_PX, 0), (width, CARD_FOLD_PX), (width - CARD_FOLD_PX, CARD_FOLD_PX)], fill=accent)
+    text = text[:CARD_CHARACTERS]
     shown = f"“{text}”" if title else text
     room = width - 2 * CARD_MARGIN_PX - 40
     for size in QUOTE_SIZES_PX:

@@ -18,7 +18,7 @@ from ui.downloads import add_downloads
 from ui.embed import add_embed
 from ui.explore import add_explore
 from ui.gate import Gate
-from ui.home import home_blocks, home_head
+from ui.home import HeadFirst, home_blocks, home_head
 from ui.media import add_media
 from ui.packing import Packing
 from ui.pages import add_pages
@@ -58,7 +58,8 @@ def create_app(settings: Settings) -> Any:
         app, admin_blocks(site), "/admin", theme=theme, css=ADMIN_STYLE, auth=login, auth_message=say("admin.login"), **MOUNT
     )
     public = home_blocks(site, answers)
-    gr.mount_gradio_app(app, public, "/", head=home_head(site), mcp_server=True, **MOUNT)
+    gr.mount_gradio_app(app, public, "/", mcp_server=True, **MOUNT)
+    app.add_middleware(HeadFirst, head=home_head(site))
     app.add_middleware(Packing)
     app.add_middleware(Gate, settings=settings)
     app.state.site = site
