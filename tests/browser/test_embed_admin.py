@@ -77,8 +77,7 @@ def axe() -> str:
     return source.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize(("size", "scheme"), [(DESK, "light"), (PHONE, "dark")], ids=["desk-light", "phone-dark"])
 def test_axe_finds_nothing_serious(size: dict[str, int], scheme: str) -> None:
     source = axe()
     soil = site().ids["soil"]

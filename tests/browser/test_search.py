@@ -123,8 +123,10 @@ def test_keys() -> None:
         tab.locator("dialog[open]").wait_for(state="detached")
 
 
-@pytest.mark.parametrize("size", [PHONE, {"width": 360, "height": 740}, DESK, {"width": 2560, "height": 1300}])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [({"width": 360, "height": 740}, "light"), (PHONE, "dark"), (DESK, "light"), ({"width": 2560, "height": 1300}, "dark")],
+)
 def test_nothing_sticks_out(size: dict[str, int], scheme: str) -> None:
     with page(size, color_scheme=scheme) as tab:
         for path in ("/", "/?q=water+zebra", f"/e/{site().ids['odd']}", "/explore"):
