@@ -193,7 +193,9 @@ def settle(decode: Decode, chunk: Chunk, decoded: Decoded) -> tuple[Decoded, tup
     (again,) = decode([chunk], RETRY_TEMPERATURE)
     if again.words and not problems_of(again, chunk):
         return again, ()
-    return decoded, () if problems == ("missing",) else (SUSPECT,)
+    if problems == ("missing",):
+        return decoded, ()
+    return (replace(decoded, words=unlooped(decoded.words)) if "rate" in problems else decoded), (SUSPECT,)
 
 
 def _halved(decode: Decode, chunk: Chunk, decoded: Decoded, problems: tuple[Problem, ...]) -> tuple[Decoded, tuple[str, ...]]:
@@ -209,9 +211,28 @@ def _halved(decode: Decode, chunk: Chunk, decoded: Decoded, problems: tuple[Prob
     joined = Decoded(
         (*left.words, *moved), (left.average_logprob + right.average_logprob) / 2, min(left.no_speech, right.no_speech)
     )
-    if problems == ("missing",) and len(joined.text) <= len(decoded.text):
+    looping = "rate" in problems_of(joined, chunk)
+    if problems == ("missing",) and (left_flags or right_flags or len(joined.text) <= len(decoded.text)):
         return decoded, ()
+    if looping and "rate" in problems:
+        once = replace(decoded, words=unlooped(decoded.words))
+        if not is_too_fast(once.words, chunk.duration_s):
+            return once, (SUSPECT,)
     return joined, tuple(sorted({*left_flags, *right_flags}))
+
+
+def unlooped(words: Sequence[Word]) -> tuple[Word, ...]:
+    """Return the words with each phrase that stands several times in a row kept once: for what nobody could have said so fast."""
+    kept: list[Word] = []
+    bare: list[str] = []
+    for word in words:
+        kept.append(word)
+        bare.append(plain(word.text))
+        for n in range(1, min(LONGEST_NGRAM, len(bare) // 2) + 1):
+            if bare[-n:] == bare[-2 * n : -n]:
+                del kept[-n:], bare[-n:]
+                break
+    return tuple(kept)
 
 
 def quietest_s(chunk: Chunk) -> float:

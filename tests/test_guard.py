@@ -181,3 +181,19 @@ def test_problems_have_names() -> None:
     assert "loop" in problems_of(decoded("so " * 30), chunk(12))
     assert problems_of(decoded("you", no_speech=0.9), chunk(3)) == ("silence",)
     assert "language" in problems_of(decoded("Продолжение следует"), chunk(2))
+
+
+def test_a_loop_that_no_way_mends_is_written_once() -> None:
+    said = "press one to record press two to stop"
+    looping = decoded(" ".join([said] * 12), rate=30.0)
+    (segments,) = guarded(lambda chunks, temperature: [looping for _ in chunks], [chunk(5.0)])
+    assert "".join(segment.text for segment in segments).split() == said.split()
+    assert all(SUSPECT in segment.flags for segment in segments)
+
+
+def test_hearing_again_what_was_left_out_never_makes_a_loop() -> None:
+    first = decoded("the doctor should ask for help if he has any doubt", rate=3.0)
+    looping = decoded("tell me what happened " * 30, rate=30.0)
+    answers = iter([first])
+    (segments,) = guarded(lambda chunks, temperature: [next(answers, looping) for _ in chunks], [chunk(12.0)])
+    assert " ".join(segment.text for segment in segments) == first.text
