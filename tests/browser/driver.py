@@ -21,6 +21,7 @@ FLAGS = [
     "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",  # the foreign page of a test frames loopback
 ]  # fmt: skip
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+PATIENCE_S = 60  # a busy machine is slow, not wrong
 
 
 @lru_cache(maxsize=1)
@@ -50,7 +51,7 @@ def page(
 ) -> Iterator[Any]:
     """A fresh page. Afterwards: no console error, no request to a host other than ours and `allowed_hosts`."""
     opened = chromium().new_context(viewport=size, permissions=["clipboard-read", "clipboard-write"], **context)
-    opened.set_default_timeout(15_000)
+    opened.set_default_timeout(PATIENCE_S * 1000)
     found = opened.new_page()
     errors: list[str] = []
     foreign: list[str] = []
@@ -74,7 +75,7 @@ def page(
 
 def until(tab: Any, expression: str, arg: Any = None) -> None:
     """Wait until `expression` is true in the page. Playwright's own wait needs eval, which our strict policy forbids to pages."""
-    end = time.monotonic() + 15
+    end = time.monotonic() + PATIENCE_S
     while not tab.evaluate(expression, arg):
         assert time.monotonic() < end, f"never became true: {expression}"
         tab.wait_for_timeout(40)
