@@ -27,6 +27,7 @@ HOST_FILES = (
     "etc/ssl/certs/ca-certificates.crt",
     "etc/hosts",
 )  # how this machine reaches packages
+HOST_CERTIFICATES = "opt/host-certificates.crt"  # installing ca-certificates inside replaces the usual file
 HEALTH_TRIES = 60
 
 
@@ -43,6 +44,8 @@ def replay(root: Path, arguments: dict[str, str]) -> None:
     """Run every step inside `root`. Raises `CalledProcessError` at the first that fails."""
     environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
     environment |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    if (root / HOST_CERTIFICATES).is_file():
+        environment["PIP_CERT"] = f"/{HOST_CERTIFICATES}"
     folder, user = "/", "0"
     command: list[str] = []
     health: list[str] = []
@@ -128,6 +131,9 @@ def main() -> None:
             if Path("/", name).is_file():
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(Path("/", name), root / name)
+        certificates = Path("/etc/ssl/certs/ca-certificates.crt")
+        if certificates.is_file():
+            shutil.copy2(certificates, root / HOST_CERTIFICATES)
         for path in flags.copy:
             shutil.copytree(path, root / path.lstrip("/"), dirs_exist_ok=True)
         replay(root, dict(pair.partition("=")[::2] for pair in flags.build_arg))
