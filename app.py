@@ -34,6 +34,7 @@ def worker_beside(settings: Settings) -> Iterator[None]:
         return
     command = [sys.executable, str(Path(__file__).with_name("cli.py")), "run", "--forever", "--data", str(settings.data_dir)]
     process = subprocess.Popen(command)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # how Docker stops us: the worker is stopped too
     try:
         yield
     finally:
