@@ -33,7 +33,7 @@ from store.errors import EarmarkError
 from store.settings import Settings, load_settings
 from store.weights import find_whisper
 
-OURS = ("faster-whisper", "openai-whisper")
+OURS = ("onnx-whisper", "faster-whisper", "openai-whisper")
 PEERS = ("openai-whisper/own", "faster-whisper/own", "faster-whisper/own-batched")
 BASELINE = "openai-whisper/own"
 UNSPACED = {"zh", "ja", "ko", "th", "lo", "my", "yue"}  # scored by character
@@ -43,6 +43,7 @@ BATCH = 8
 # Named, so that figures can be compared. Language is given to everybody. openai-whisper's own runs with its defaults (greedy,
 # temperature fallback, text before as prompt, no word times); everybody else decodes greedily and with word times.
 SETTINGS: dict[str, dict[str, object]] = {
+    "onnx-whisper": {"compute_type": "int8", "beam": 1, "batch_size": BATCH, "word_times": True, "huge_pages": True},
     "faster-whisper": {"compute_type": "int8", "beam": 1, "batch_size": BATCH, "word_times": True, "huge_pages": True},
     "openai-whisper": {"compute_type": "float32", "beam": 1, "batch_size": BATCH, "word_times": True, "huge_pages": True},
     "openai-whisper/own": {

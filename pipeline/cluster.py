@@ -62,6 +62,8 @@ class EngineHolder:
 class RemoteEngine:
     """The driver's view of the engines on the nodes: an `Engine` whose every call goes to one of them."""
 
+    lanes = 1  # the driver alone hands out batches
+
     def __init__(self, actor: Any) -> None:
         """Ask an actor what it opened."""
         self._actor = actor

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from typing import Any
 from pipeline.attempts import attempt, settings_for
 from pipeline.batches import padded_s
 from pipeline.recording import Spool
-from pipeline.speech import Span
+from pipeline.speech import Chunk, Span
 from pipeline.transcribe import PLAN_VERSION, Engine, cut_chunk, language_of, open_engine, plan_recording
 from store import episodes, jobs, transcripts
 from store.database import Database
@@ -57,6 +58,8 @@ class Decoding:
         """Nothing is loaded before a job needs it."""
         self.settings, self.database, self.owner, self.say = settings, database, owner, say
         self._takes: list[Take] = []
+        self._in_hand: set[tuple[int, int]] = set()  # (job id, ordinal) of the chunks that lanes are decoding
+        self._lanes_busy = 0
         self._lock = threading.Lock()
         self._opening = threading.Lock()
         self._engines: dict[tuple[str, str], Engine] = {}
@@ -120,26 +123,21 @@ class Decoding:
             self._takes.append(take)
 
     def step(self) -> bool:
-        """Decode and commit one batch; tell whether there was one."""
+        """Decode and commit one batch; tell whether there was one. Several threads ("lanes") may do this at once."""
         with self._lock:
             takes = list(self._takes)
         finished = [take for take in takes if not take.pending]
         for take in finished:
             self._close(take, self._finish)
-        batch = self._choose(takes)
-        if not batch:
+        engine, batch, chunks = self._begin()
+        if engine is None:
             return bool(finished)
-        engine = self._engines[batch[0][0].engine_key]
         try:
-            found = self._decode(engine, batch)
-        except EngineError:
-            found = []
-            for one in batch:
-                try:
-                    found += self._decode(engine, [one])
-                except EngineError as error:
-                    self._fail(one[0], error)
-        self._commit(found)
+            self._commit(self._decode(engine, batch, chunks))
+        finally:
+            with self._lock:
+                self._lanes_busy -= 1
+                self._in_hand -= {(take.job.id, ordinal) for take, ordinal in batch}
         return True
 
     def close(self) -> None:
@@ -151,10 +149,33 @@ class Decoding:
 
     # --- parts of a step ----------------------------------------------------------------------------------------------
 
-    def _decode(self, engine: Engine, batch: Sequence[tuple[Take, int]]) -> list[tuple[Take, int, list[Segment]]]:
+    def _begin(self) -> tuple[Engine | None, list[tuple[Take, int]], list[Chunk]]:
+        """Take a batch in hand, its audio cut out; no engine where none is due or all lanes are busy."""
+        with self._lock:  # a take that is let go of leaves the list before its spool is closed
+            batch = self._choose(self._takes, self._in_hand)
+            if not batch:
+                return None, [], []
+            engine = self._engines[batch[0][0].engine_key]
+            if self._lanes_busy >= engine.lanes:
+                return None, [], []
+            chunks = [cut_chunk(take.spool, take.pending[ordinal], take.language or None) for take, ordinal in batch]
+            self._lanes_busy += 1
+            self._in_hand |= {(take.job.id, ordinal) for take, ordinal in batch}
+        return engine, batch, chunks
+
+    def _decode(
+        self, engine: Engine, batch: Sequence[tuple[Take, int]], chunks: Sequence[Chunk]
+    ) -> list[tuple[Take, int, list[Segment]]]:
+        """Decode a batch; one that fails is tried again chunk by chunk, and only the culprit's job fails."""
         self._log("decode", batch)
-        chunks = [cut_chunk(take.spool, take.pending[ordinal], take.language or None) for take, ordinal in batch]
-        segments = engine.transcribe(chunks)
+        try:
+            segments = list(engine.transcribe(chunks))
+        except EngineError as error:
+            if len(batch) > 1:
+                alone = [self._decode(engine, [part], [chunk]) for part, chunk in zip(batch, chunks, strict=True)]
+                return [found for one in alone for found in one]
+            self._fail(batch[0][0], error)
+            return []
         return [(take, ordinal, found) for (take, ordinal), found in zip(batch, segments, strict=True)]
 
     def _commit(self, found: Sequence[tuple[Take, int, list[Segment]]]) -> None:
@@ -167,8 +188,12 @@ class Decoding:
                     lost.add(take.job.id)
                     continue
                 transcripts.save_chunk(connection, take.recording.id, take.plan, ordinal, segments)
-                take.done_s += sum(end - start for start, end in take.pending.pop(ordinal))
+                take.done_s += sum(end - start for start, end in take.pending[ordinal])
                 jobs.set_progress(connection, take.job, min(1.0, take.done_s / take.speech_s))
+        with self._lock:  # only what is committed is no longer to do
+            for take, ordinal, _ in found:
+                if take.job.id not in lost:
+                    del take.pending[ordinal]
         self._log("commit", [(take, ordinal) for take, ordinal, _ in found])
         for take in {id(take): take for take, _, _ in found}.values():
             if take.job.id in lost:
@@ -223,13 +248,16 @@ class Decoding:
         if not takes:
             return []
         key = takes[0].engine_key
+        waiting = 0
         groups: dict[tuple[str, float], list[tuple[Take, int]]] = {}
         for take in takes:
             for ordinal, spans in take.pending.items():
                 if take.engine_key == key and (take.job.id, ordinal) not in taken:
                     length_s = padded_s(sum(end - start for start, end in spans))
                     groups.setdefault((take.language, length_s), []).append((take, ordinal))
-        size = self._engines[key].batch_size
+                    waiting += 1
+        engine = self._engines[key]
+        size = min(engine.batch_size, math.ceil(waiting / engine.lanes))  # the last chunks are shared out over the lanes
         # Full groups first; where there is none the oldest take must not wait for company.
         candidates = [group for group in groups.values() if len(group) >= size] or list(groups.values())
         best = min(candidates, key=lambda group: (takes.index(group[0][0]), -len(group)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,9 +77,10 @@ def measure_speed(settings: Settings, say: Callable[[str], None]) -> tuple[float
     sample = min(SAMPLES_FOLDER.glob("*.mp3"), key=lambda path: path.stat().st_size)
     engine = open_engine(settings, say)
     say(f"measuring the speed of {engine.name} with {engine.model} on a sample talk")
-    started = time.perf_counter()
-    _, segments = transcribe_file(sample, engine, language="en")
-    speed = segments[-1].end_s / (time.perf_counter() - started)
+    with ThreadPoolExecutor(engine.lanes) as lanes:
+        started = time.perf_counter()
+        found = list(lanes.map(lambda path: transcribe_file(path, engine, language="en")[1], [sample] * engine.lanes))
+    speed = sum(segments[-1].end_s for segments in found) / (time.perf_counter() - started)
     workers = max(1, settings.workers) if engine.device == "cpu" else 1
     return speed * workers, f"{engine.name}, {engine.model}, {engine.device}"
 

@@ -24,13 +24,17 @@ FRAMES_PER_S = 100  # of the mel spectrogram
 TOKENS_PER_SPEECH_S = 10  # enough for any language; a loop must not fill the model's whole context
 SPARE_TOKENS = 40
 CONTEXT_TOKENS = 448
+GPU_LANES = 2  # while one batch is on the GPU, the CPU makes the spectrograms of the next
 
 
 class FasterWhisper:
     """CTranslate2's Whisper: greedy, batched, word times by alignment."""
 
     def __init__(self, folder: Path, *, label: str, device: str, compute_type: str, threads: int, batch_size: int) -> None:
-        """Load a CTranslate2 folder. `threads` is 0 for CTranslate2's choice. Raises `WeightsError` or `EngineError`."""
+        """Load a CTranslate2 folder. Raises `WeightsError` or `EngineError`.
+
+        On a CPU each of `threads` decodes batches of its own: one thread a batch wastes nothing on waiting for another.
+        """
         import ctranslate2
         import faster_whisper
         from faster_whisper.feature_extractor import FeatureExtractor
@@ -41,9 +45,10 @@ class FasterWhisper:
         self.device = device
         self.compute_type = compute_type
         self.batch_size = batch_size
+        self.lanes = max(1, threads) if device == "cpu" else GPU_LANES
         try:
             self._whisper: Any = ctranslate2.models.Whisper(
-                str(folder), device=device, compute_type=compute_type, intra_threads=threads, inter_threads=1
+                str(folder), device=device, compute_type=compute_type, intra_threads=1, inter_threads=self.lanes
             )
             self._tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except (RuntimeError, ValueError) as error:
@@ -130,8 +135,7 @@ class FasterWhisper:
     def _encode(self, audios: Sequence[Samples], length_s: float) -> Any:
         import ctranslate2
 
-        frames = round(length_s * FRAMES_PER_S)
-        mels = [self._features(padded(audio, length_s), padding=0)[None, :, :frames] for audio in audios]
+        mels = self._mels(audios, length_s)
         if self.device != "cpu":
             mels = [np.concatenate(mels)]
         views = [ctranslate2.StorageView.from_array(np.ascontiguousarray(mel, dtype=np.float32)) for mel in mels]
@@ -140,6 +144,11 @@ class FasterWhisper:
         # One by one on a CPU: the encoder fills every core with a single chunk, and a batch of 8 takes 0.8 GB more.
         encoded = [np.array(self._whisper.encode(view)) for view in views]
         return ctranslate2.StorageView.from_array(np.concatenate(encoded))
+
+    def _mels(self, audios: Sequence[Samples], length_s: float) -> list[Any]:
+        """Return each sound's spectrogram, float32, shape (1, n_mels, frames)."""
+        frames = round(length_s * FRAMES_PER_S)
+        return [self._features(padded(audio, length_s), padding=0)[None, :, :frames] for audio in audios]
 
     def _tokenizer(self, language: str) -> Any:
         from faster_whisper.tokenizer import Tokenizer

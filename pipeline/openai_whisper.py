@@ -51,6 +51,7 @@ class OpenaiWhisper:
         self.device = device
         self.compute_type = compute_type
         self.batch_size = batch_size
+        self.lanes = 1  # the cache hangs on the model's modules: see `_one`
         checkpoint = read_checkpoint(weights)
         try:
             self._dtype = getattr(torch, compute_type)

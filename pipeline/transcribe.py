@@ -20,8 +20,9 @@ from store.checkpoint import as_ctranslate2
 from store.errors import EarmarkError, EngineError, SettingsError
 from store.records import Segment, TranscriptHead
 from store.settings import Settings
-from store.weights import find_whisper
+from store.weights import Weights, find_whisper
 
+ENGINES = ("onnx-whisper", "faster-whisper", "openai-whisper")
 PLAN_VERSION = "speech-2"  # changes when the same recording would be cut otherwise
 CPU_MODEL, GPU_MODEL = "base", "large-v3-turbo"
 CPU_BATCH, GPU_BATCH = 8, 32
@@ -38,6 +39,7 @@ class Engine(Protocol):
     device: str
     compute_type: str
     batch_size: int  # gets smaller when the device runs out of memory
+    lanes: int  # batches that threads may decode at once
 
     def transcribe(self, chunks: Sequence[Chunk]) -> Iterator[list[Segment]]:
         """Yield one list of segments a chunk, in order, times in seconds of the recording. Raises `EngineError`."""
@@ -162,10 +164,9 @@ def open_engine(settings: Settings, say: Callable[[str], None]) -> Engine:
     A GPU that fails at its first kernel is reported through `say`, and the CPU takes over, unless the device was asked for by name.
     Raises `SettingsError`, `WeightsError`, `EngineError`.
     """
-    if settings.engine not in ("auto", "faster-whisper", "openai-whisper"):
-        raise SettingsError(
-            f"there is no engine {settings.engine!r}", where="engine", next_step="Use auto, faster-whisper or openai-whisper"
-        )
+    if settings.engine not in ("auto", *ENGINES):
+        names = f"auto, {', '.join(ENGINES[:-1])} or {ENGINES[-1]}"
+        raise SettingsError(f"there is no engine {settings.engine!r}", where="engine", next_step=f"Use {names}")
     for device in _devices(settings, say):
         try:
             engine = _open(settings, device)
@@ -175,7 +176,8 @@ def open_engine(settings: Settings, say: Callable[[str], None]) -> Engine:
                 raise error if isinstance(error, EarmarkError) else EngineError(str(error), where=device) from error
             say(f"{device} does not work here and is not used: {error}")
             continue
-        say(f"{engine.name}, model {engine.model}, on {device} ({engine.compute_type}), {engine.batch_size} chunks at a time")
+        size = f"{engine.lanes} x {engine.batch_size}" if engine.lanes > 1 else f"{engine.batch_size}"
+        say(f"{engine.name}, model {engine.model}, on {device} ({engine.compute_type}), {size} chunks at a time")
         return engine
     raise EngineError("no device works", where=settings.device, next_step="Use --device cpu")
 
@@ -195,13 +197,21 @@ def _devices(settings: Settings, say: Callable[[str], None]) -> list[str]:
 
 
 def _open(settings: Settings, device: str) -> Engine:
-    kind = settings.engine
-    if kind == "auto":
-        kind = "openai-whisper" if device == "mps" else "faster-whisper"  # CTranslate2 knows no MPS
     gpu = device != "cpu"
     weights = find_whisper((GPU_MODEL if gpu else CPU_MODEL) if settings.model == "auto" else settings.model, settings)
-    threads = settings.threads or max(1, cores() // max(1, settings.workers))
+    kind = _fastest(settings, device, weights) if settings.engine == "auto" else settings.engine
+    threads = threads_of(settings)
     batch_size = settings.batch_size or (GPU_BATCH if gpu else CPU_BATCH)
+    if kind == "onnx-whisper":
+        if gpu or settings.compute_type not in ("auto", "int8"):
+            raise SettingsError(
+                f"onnx-whisper computes in int8 on the CPU, not in {settings.compute_type} on {device}",
+                where="engine",
+                next_step="Use --engine faster-whisper for that",
+            )
+        from pipeline.onnx_whisper import OnnxWhisper
+
+        return OnnxWhisper(weights, settings, threads=threads, batch_size=batch_size)
     if kind == "faster-whisper":
         from pipeline.faster_whisper import FasterWhisper
 
@@ -220,12 +230,24 @@ def _open(settings: Settings, device: str) -> Engine:
     return OpenaiWhisper(weights, device=device, compute_type=compute_type, threads=threads, batch_size=batch_size)
 
 
+def _fastest(settings: Settings, device: str, weights: Weights) -> str:
+    """Return the engine that bench.transcription found fastest on such a device, of those that can load the weights."""
+    if device == "mps" or weights.format == "openai":
+        return "openai-whisper"  # CTranslate2 knows neither
+    return "onnx-whisper" if device == "cpu" and settings.compute_type in ("auto", "int8") else "faster-whisper"
+
+
 def _try(engine: Engine) -> None:
     """Run one second of silence through: a GPU whose driver or libraries do not fit fails here, not in the middle of a night."""
     import numpy as np
 
     silence = np.zeros(SAMPLE_RATE_HZ, dtype=np.float32)
     engine.decode([Chunk(silence, ((0.0, 1.0),), "en")])
+
+
+def threads_of(settings: Settings) -> int:
+    """Return how many threads a worker process computes with."""
+    return settings.threads or max(1, cores() // max(1, settings.workers))
 
 
 def cores() -> int:

@@ -1,8 +1,9 @@
 """One worker process: claim a job, call its stage, commit the result.
 
 Comes in: settings and the index stage handed on by the door. Goes out: what the stages made, in the store.
-Three threads share the work so that none waits for another: one fetches (network), one decodes and finds speech for the next
-episodes (disk and a little CPU), the main one runs the model and indexes. A heartbeat keeps the leases.
+Threads share the work so that none waits for another: one fetches (network), one decodes and finds speech for the next
+episodes (disk and a little CPU), the main one indexes and runs the model, with a lane beside it for each further core.
+A heartbeat keeps the leases.
 Does not know: how any stage does its work, or that there are other workers: the store's leases keep them apart.
 """
 
@@ -22,6 +23,7 @@ from typing import Protocol
 from pipeline.attempts import attempt, settings_for
 from pipeline.decoding import Decoding
 from pipeline.intake import NARROWING, take_in
+from pipeline.transcribe import threads_of
 from store import episodes, jobs, passages, transcripts
 from store.database import Database
 from store.errors import EarmarkError
@@ -102,7 +104,8 @@ class Worker:
 
     def run(self, *, forever: bool = False) -> None:
         """Work until nothing is left to do, or for ever."""
-        for body in (self._beat, self._fetch, self._prepare):
+        lanes = (self._decode,) * (0 if self.settings.ray else threads_of(self.settings) - 1)  # the main thread is the first
+        for body in (self._beat, self._fetch, self._prepare, *lanes):
             thread = threading.Thread(target=self._guarded, args=(body,), name=body.__name__, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -157,6 +160,11 @@ class Worker:
                 self._stopping.wait(IDLE_S)
             for job in claimed:
                 self._attempt(job, self._decoding.prepare)
+
+    def _decode(self) -> None:
+        while not self._stopping.is_set():
+            if not self._decoding.step():
+                self._stopping.wait(IDLE_S)
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 

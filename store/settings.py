@@ -33,7 +33,7 @@ class Settings:
 
     data_dir: Path = _setting(Path("data"), "Folder of the catalogue: database, index, recordings, cache")
 
-    engine: str = _setting("auto", "`auto`, `faster-whisper` or `openai-whisper`")
+    engine: str = _setting("auto", "`auto`, `onnx-whisper`, `faster-whisper` or `openai-whisper`")
     model: str = _setting("auto", "Whisper model: a name or a folder; auto = base on CPU, large-v3-turbo on CUDA")
     device: str = _setting("auto", "`auto`, `cpu`, `cuda` or `mps`")
     compute_type: str = _setting("auto", "`auto`, `float32`, `float16`, `bfloat16`, `int8`, `int8_float16`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -94,6 +95,33 @@ def test_two_talks_share_batches_and_both_are_whole(settings: Settings, database
     assert len(watching.batches) < sum(len(batch) for batch in watching.batches)
     assert database.read().execute("select count(*) from chunk").fetchone()[0] == 0
     assert {(job.kind, job.state) for job in jobs.list_jobs(database)} == {("transcribe", "done"), ("index", "queued")}
+
+
+def test_lanes_share_the_work_and_decode_nothing_twice(settings: Settings, database: Database, talks: list[Path]) -> None:
+    ids = queue(database, talks)
+    decoding = prepared(settings, database)
+    watching = watch(decoding)
+    engine = next(iter(decoding._engines.values()))
+    assert engine.lanes == 2
+    chunks = sum(len(take.pending) for take in decoding._takes)
+    together: list[int] = []
+
+    def lane() -> None:
+        while decoding.step() or any(take.pending for take in decoding._takes):
+            together.append(decoding._lanes_busy)
+
+    lanes = [threading.Thread(target=lane) for _ in range(2)]
+    for thread in lanes:
+        thread.start()
+    for thread in lanes:
+        thread.join(timeout=120)
+    assert max(together) == 1  # one lane was busy when the other came back with its batch
+    assert sum(map(len, watching.batches)) == chunks
+    for episode_id, path in zip(ids, talks, strict=True):
+        said, true = text_of(database, episode_id).lower().split(), path.with_suffix(".txt").read_text().lower().split()
+        assert 0.85 < len(said) / len(true) < 1.15
+    assert not decoding._in_hand
+    assert database.read().execute("select count(*) from chunk").fetchone()[0] == 0
 
 
 def test_a_resumed_talk_repeats_nothing(settings: Settings, database: Database, talks: list[Path]) -> None:

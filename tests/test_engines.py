@@ -1,4 +1,4 @@
-"""Both engines with real weights on real speech, with turbo's shape, and when the device runs out of memory."""
+"""All engines with real weights on real speech, with turbo's shape, and when the device runs out of memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from store.records import Word
 from store.settings import Settings
 from tests.test_weights import random_turbo
 
-ENGINES = ("faster-whisper", "openai-whisper")
+ENGINES = ("onnx-whisper", "faster-whisper", "openai-whisper")
+
+EXACT = ENGINES[1:]
 
 
 def engine_for(name: str, model: str, **more: object) -> Engine:
@@ -78,7 +80,7 @@ def turbo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_turbo_s_shape_runs(name: str, turbo: Path, tmp_path: Path) -> None:
-    found = engine_for(name, str(turbo), models_dir=str(tmp_path), compute_type="float32")
+    found = engine_for(name, str(turbo), models_dir=str(tmp_path), compute_type="int8" if name == "onnx-whisper" else "float32")
     answers = found.decode([whole(speech_like(2.0)), whole(speech_like(5.0), "yue")])
     assert len(answers) == 2
     (probabilities,) = found.detect_language([speech_like(2.0)])
@@ -89,9 +91,27 @@ def test_turbo_s_shape_runs(name: str, turbo: Path, tmp_path: Path) -> None:
 
 def test_both_engines_hear_the_same_in_turbo_s_shape(turbo: Path, tmp_path: Path) -> None:
     """Random weights: if a tensor were swapped or transposed anywhere, the languages would differ."""
-    found = [engine_for(name, str(turbo), models_dir=str(tmp_path), compute_type="float32") for name in ENGINES]
+    found = [engine_for(name, str(turbo), models_dir=str(tmp_path), compute_type="float32") for name in EXACT]
     first, second = (engine.detect_language([speech_like(4.0)])[0] for engine in found)
     assert max(abs(first[language] - second[language]) for language in first) < 2e-3
+
+
+def test_the_int8_encoder_hears_what_whisper_s_own_hears() -> None:
+    """Real weights: int8 costs a little; a wrong tensor, mask or place would leave nothing alike."""
+    exact, fast = (
+        engine_for(name, "tiny.en", compute_type=kind) for name, kind in (("faster-whisper", "float32"), ("auto", "auto"))
+    )
+    assert fast.name.startswith("onnx-whisper")  # what a CPU takes by itself
+    for seconds in (4.0, 28.0):
+        sounds = [speech_like(seconds)]
+        one, other = (np.array(engine._encode(sounds, padded_s(seconds))) for engine in (exact, fast))  # type: ignore[attr-defined]
+        assert one.shape == other.shape
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.97
+
+
+def test_the_fast_engine_says_what_it_cannot() -> None:
+    with pytest.raises(SettingsError, match="int8 on the CPU"):
+        engine_for("onnx-whisper", "tiny.en", compute_type="float32")
 
 
 def test_out_of_memory_makes_the_batch_smaller() -> None:
