@@ -39,6 +39,7 @@ Engine = Annotated[str | None, typer.Option(help="auto, onnx-whisper, faster-whi
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 Captions = Annotated[str | None, typer.Option(help="Publisher transcripts: prefer, ignore or only.")]
 Which = Annotated[str, typer.Argument(help="Episode: id or part of its title (default: all).", show_default=False)]
+NoRun = Annotated[bool, typer.Option("--no-run", help="Only queue; `earmark run` does the work later.")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes.")]
 
 
@@ -56,7 +57,7 @@ def add(
     workers: Workers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would take: hours, time, disk, cost.")] = False,
     hourly_price: Annotated[float | None, typer.Option(help="Price of an hour on this machine, for --dry-run.", min=0)] = None,
-    no_run: Annotated[bool, typer.Option("--no-run", help="Only queue; `earmark run` does the work later.")] = False,
+    no_run: NoRun = False,
     as_json: Json = False,
     offline: Offline = None,
     data: Data = None,
@@ -181,6 +182,33 @@ def retry(what: Which = "", data: Data = None) -> None:
     _steer(_settings(data), "retry", what, ("failed", "cancelled"))
 
 
+@app.command(epilog="Example: earmark retranscribe --publisher --model large-v3-turbo")
+def retranscribe(
+    what: Which = "",
+    publisher: Annotated[bool, typer.Option("--publisher", help="All episodes that show their publisher's transcript.")] = False,
+    language: Language = None,
+    model: Model = None,
+    engine: Engine = None,
+    no_run: NoRun = False,
+    data: Data = None,
+) -> None:
+    """Transcribe an episode again from its sound, with other options; the old transcript stays until the new one is there."""
+    from pipeline.intake import take_again
+    from store.episodes import with_publishers_transcript
+    from store.lookup import the_episode
+
+    settings = _settings(data)
+    database = _database(settings)
+    if bool(what) == publisher:
+        raise EarmarkError("name an episode, or say --publisher", next_step="See what is here: earmark status --episodes")
+    chosen = with_publishers_transcript(database) if publisher else [the_episode(database, what)]
+    with database.write() as connection:
+        queued = take_again(connection, chosen, _given(language=language, model=model, engine=engine))
+    _say(f"{queued} of {len(chosen)} episodes queued")
+    if queued and not no_run:
+        _leave(_work(settings, database))
+
+
 @app.command(epilog="Example: earmark status --episodes")
 def status(
     episodes: Annotated[bool, typer.Option("--episodes", help="List every episode.")] = False,
@@ -226,13 +254,13 @@ def search(
 
     from index.query import Filters
     from index.search import Searcher
-    from store.episodes import find_episodes, find_shows
+    from store.lookup import episodes_called, shows_called
 
     settings = _settings(data)
     database = _database(settings, read_only=True)
     filters = Filters(
-        show_ids=tuple(found.id for word in show or () for found in _some(find_shows(database, word), "show", word)),
-        episode_ids=tuple(found.id for word in episode or () for found in _some(find_episodes(database, word), "episode", word)),
+        show_ids=tuple(found.id for word in show or () for found in shows_called(database, word)),
+        episode_ids=tuple(found.id for word in episode or () for found in episodes_called(database, word)),
         speakers=tuple(speaker or ()),
         languages=tuple(language or ()),
         since=since,
@@ -276,12 +304,12 @@ def remove(
     data: Data = None,
 ) -> None:
     """Remove an episode, or with --show a show, from everything."""
-    from store.episodes import find_episodes, find_shows, list_episodes, remove_episode, remove_show
+    from store.episodes import list_episodes, remove_episode, remove_show
+    from store.lookup import the_episode, the_show
 
     settings = _settings(data)
     database = _database(settings)
-    found: Any = find_shows(database, what) if whole_show else find_episodes(database, what)
-    target = _one(found, "show" if whole_show else "episode", what)
+    target = (the_show if whole_show else the_episode)(database, what)
     count = f" with {len(list_episodes(database, show_id=target.id))} episodes" if whole_show else ""
     if not yes and not typer.confirm(f"Remove {target.title!r}{count}?"):
         raise typer.Exit(1)
@@ -364,28 +392,22 @@ def _work(settings: Settings, database: Database, *, forever: bool = False) -> i
 def _tell_cost(listings: list[ShowListing], settings: Settings, hourly_price: float | None, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from pipeline.estimate import estimate
-    from store.report import length
+    from pipeline.estimate import estimate, estimate_text
 
     told = estimate(listings, settings, _say, hourly_price=hourly_price)
     if as_json:
         _print_json(asdict(told))
         return
-    guessed = f" ({told.unknown_durations} of unknown length, guessed)" if told.unknown_durations else ""
-    typer.echo(f"{told.episodes} episodes, {length(told.duration_s)} hours{guessed}; {told.with_transcript} bring a transcript")
-    typer.echo(
-        f"to transcribe: {length(told.to_transcribe_s)} at {told.speed:.1f}x real time ({told.device}): {length(told.time_s)}"
-    )
-    typer.echo(f"disk: {told.disk_bytes / 1e9:.2f} GB" + (f"; cost: {told.cost:.2f}" if told.cost is not None else ""))
+    typer.echo(estimate_text(told))
 
 
 def _steer(settings: Settings, verb: str, what: str, states: tuple[Any, ...]) -> None:
     """Pause, resume, cancel or retry jobs, and say how many."""
     from store import jobs
-    from store.episodes import find_episodes
+    from store.lookup import the_episode
 
     database = _database(settings)
-    episode_id = _one(find_episodes(database, what), "episode", what).id if what else None
+    episode_id = the_episode(database, what).id if what else None
     found = jobs.list_jobs(database, states=states, episode_id=episode_id)
     with database.write() as connection:
         moved = sum(getattr(jobs, verb)(connection, job.id) for job in found)
@@ -406,15 +428,15 @@ def _publish(settings: Settings, database: Database) -> None:
 
 
 def _take_away(settings: Settings, word: str, form: str, output: Path | None) -> None:
-    from store.episodes import find_episodes
     from store.export import FORMATS
     from store.files import write_atomic
+    from store.lookup import the_episode
     from store.transcripts import read_segments
 
     if form not in FORMATS:
         raise EarmarkError(f"{form!r} is not a format", next_step=f"Take one of {', '.join(FORMATS)}")
     database = _database(settings, read_only=True)
-    episode = _one(find_episodes(database, word), "episode", word)
+    episode = the_episode(database, word)
     if episode.transcript_id is None:
         raise EarmarkError("there is no transcript yet", where=episode.title, next_step="See why: earmark status")
     text = FORMATS[form](episode, read_segments(database, episode.transcript_id))
@@ -423,20 +445,6 @@ def _take_away(settings: Settings, word: str, form: str, output: Path | None) ->
     else:
         write_atomic(output, text.encode())
         _say(f"Wrote {output}")
-
-
-def _some(found: list[Any], kind: str, word: str) -> list[Any]:
-    if not found:
-        raise EarmarkError(f"no {kind} is called {word!r}", next_step="See what is here: earmark status --episodes")
-    return found
-
-
-def _one(found: list[Any], kind: str, word: str) -> Any:
-    first = _some(found, kind, word)[0]
-    if len(found) > 1 and word not in (first.id, first.title):
-        names = "; ".join(f"{item.id} {item.title}" for item in found[:5])
-        raise EarmarkError(f"{len(found)} {kind}s fit {word!r}", next_step=f"Name one by its id: {names}")
-    return first
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ audio seconds per wall and per CPU second, and peak memory, as a table or as JSO
 Does not know: the store; it calls the code that the worker calls.
 
     python -m bench.transcription --manifest ../shared/speech/manifest.jsonl --kinds read_speech,spontaneous --peers
+    python -m bench.transcription --manifest ../shared/speech/manifest.jsonl --catalogue --peers
 """
 
 from __future__ import annotations
@@ -287,6 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--peers", action="store_true", help="measure the packages' own pipelines too")
     parser.add_argument("--engines", default=",".join(OURS), help="our engines, comma-separated")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of every engine")
+    parser.add_argument("--catalogue", action="store_true", help="whole commands on all cores, English joined into long recordings")
     parser.add_argument("--limit", type=int, help="files of each kind and language at most")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--measure", help=argparse.SUPPRESS)  # the engine that this process measures for its parent
@@ -301,6 +303,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             flags |= {"engine": options.measure, "compute_type": SETTINGS[options.measure]["compute_type"]}
         settings = load_settings(Path(tempfile.gettempdir()) / "earmark-bench", flags=flags)
         json.dump(measure(options.measure, items, settings), sys.stdout)
+        return 0
+    if options.catalogue:
+        from bench.catalogue import measure_all
+
+        whole = measure_all(items, options.model, peers=options.peers)
+        if options.json:
+            print(json.dumps({"rows": whole}, indent=1))
+        else:
+            _print_table(whole, [])
         return 0
     engines = [name for name in options.engines.split(",") if name] + (list(PEERS) if options.peers else [])
     found: dict[str, dict[str, Any]] = {}

@@ -20,6 +20,7 @@ from typing import Any
 from pipeline.attempts import attempt, settings_for
 from pipeline.batches import padded_s
 from pipeline.recording import Spool
+from pipeline.retention import keep_only_what_is_wanted
 from pipeline.speech import Chunk, Span
 from pipeline.transcribe import PLAN_VERSION, Engine, cut_chunk, language_of, open_engine, plan_recording
 from store import episodes, jobs, transcripts
@@ -213,8 +214,7 @@ class Decoding:
             transcript_id = transcripts.save_transcript(connection, head, segments, take.recording.id)
             self._hand_over(connection, take.job, transcript_id)
             transcripts.delete_chunks(connection, take.recording.id)
-        if self.settings.keep_recordings == "drop":
-            episodes.drop_file(self.database, take.recording)
+        keep_only_what_is_wanted(self.settings.keep_recordings, self.database, take.recording, self.say)
 
     def _hand_over(self, connection: Any, job: Job, transcript_id: int) -> None:
         episodes.set_transcript(connection, job.episode_id or "", transcript_id)

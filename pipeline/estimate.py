@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.transcribe import open_engine, transcribe_file
 from store.records import EpisodeListing, ShowListing
+from store.report import length
 from store.settings import Settings
 
 USUAL_EPISODE_S = 45 * 60.0  # stands in for episodes whose source does not tell their length, where none of its others does either
@@ -69,6 +70,17 @@ def estimate(
         time_s=time_s,
         disk_bytes=int(audio_bytes + TRANSCRIPT_BYTES_PER_S * total_s),
         cost=None if hourly_price is None else hourly_price * time_s / 3600,
+    )
+
+
+def estimate_text(told: Estimate) -> str:
+    """Return an estimate as a person reads it."""
+    guessed = f" ({told.unknown_durations} of unknown length, guessed)" if told.unknown_durations else ""
+    cost = f"; cost: {told.cost:.2f}" if told.cost is not None else ""
+    return (
+        f"{told.episodes} episodes, {length(told.duration_s)} hours{guessed}; {told.with_transcript} bring a transcript\n"
+        f"to transcribe: {length(told.to_transcribe_s)} at {told.speed:.1f}x real time ({told.device}): {length(told.time_s)}\n"
+        f"disk: {told.disk_bytes / 1e9:.2f} GB{cost}"
     )
 
 

@@ -8,12 +8,12 @@ Does not know: how a source is listed, how a job is done.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from store import episodes, jobs
-from store.records import ShowListing
+from store.records import Episode, JobKind, ShowListing
 
 NARROWING = ("limit", "since", "match")
 
@@ -60,6 +60,19 @@ def take_in(
     listed = {item.guid for item in listing.episodes}
     gone = tuple(episode_id for guid, episode_id in before.items() if guid not in listed)
     return Intake(show_id, tuple(new), tuple(known), tuple(requeued), gone)
+
+
+def take_again(connection: sqlite3.Connection, chosen: Sequence[Episode], options: Mapping[str, Any]) -> int:
+    """Queue episodes to be transcribed from their sound, whatever transcript they have; it stays until the new one is there.
+
+    Returns how many were queued: one that is being worked on already is not queued twice.
+    """
+    queued = 0
+    for episode in chosen:
+        kind: JobKind = "transcribe" if episodes.has_file(connection, episode.id) else "fetch"
+        job = jobs.enqueue_unless_active(connection, kind, episode_id=episode.id, options={**options, "captions": "ignore"})
+        queued += job is not None
+    return queued
 
 
 def _narrow_later(listing: ShowListing, narrow: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class OnnxWhisper(FasterWhisper):
         self.name = f"onnx-whisper {onnxruntime.__version__}"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # each lane runs in its own thread
+        options.enable_cpu_mem_arena = False
         graph = encoder_graph(weights, settings)
         try:
             self._encoder: Any = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])

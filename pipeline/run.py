@@ -17,7 +17,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
-from pipeline.transcribe import HUGE_PAGES, can_use_huge_pages
+from pipeline.pace import Pace
+from pipeline.transcribe import HUGE_PAGES, ONE_HEAP, can_use_huge_pages
 from pipeline.worker import StageFactory, work
 from store import jobs
 from store.database import Database
@@ -31,14 +32,13 @@ if TYPE_CHECKING:
 
 PROGRESS_EVERY_S = 0.5
 PLAIN_PROGRESS_EVERY_S = 30.0  # where stderr is a file
-SPEED_WINDOW_S = 120.0
 MAX_RESTARTS = 20  # of processes; jobs have their own limit
 
 
 def run_workers(settings: Settings, database: Database, index_stage: StageFactory, *, forever: bool = False) -> int:
     """Run `settings.workers` processes until nothing is left to do (or for ever); return how many jobs failed meanwhile."""
     started_at = time.time()
-    _ask_for_huge_pages()
+    ask_for_huge_pages()
     _end_leases_of_the_dead(database)
     context = multiprocessing.get_context("spawn")
     display = _Display(database)
@@ -102,11 +102,11 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _ask_for_huge_pages() -> None:
+def ask_for_huge_pages() -> None:
     """Let the processes that are started from here back their heaps with huge pages: glibc reads this when a process starts."""
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     if can_use_huge_pages() and "glibc.malloc.hugetlb" not in tunables:
-        os.environ["GLIBC_TUNABLES"] = f"{tunables}:{HUGE_PAGES}" if tunables else HUGE_PAGES
+        os.environ["GLIBC_TUNABLES"] = ":".join(part for part in (tunables, HUGE_PAGES, ONE_HEAP) if part)
 
 
 class _Display:
@@ -117,9 +117,7 @@ class _Display:
         self._bar: ProgressBar | None = None
         self._task: TaskID | None = None
         self._spoken_at = time.monotonic()
-        first = jobs.read_progress(database)
-        self._base_s = first.done_s  # of earlier runs
-        self._marks: list[tuple[float, float]] = [(time.monotonic(), first.done_s)]
+        self._pace = Pace(time.monotonic(), jobs.read_progress(database).done_s)
         if sys.stderr.isatty():
             self._open_bar()
 
@@ -134,18 +132,14 @@ class _Display:
         """Draw the state that the store holds."""
         progress = jobs.read_progress(self._database)
         now = time.monotonic()
-        self._marks.append((now, progress.done_s))
-        while len(self._marks) > 2 and now - self._marks[0][0] > SPEED_WINDOW_S:
-            self._marks.pop(0)
-        elapsed_s, gained_s = now - self._marks[0][0], progress.done_s - self._marks[0][1]
-        speed = gained_s / elapsed_s if elapsed_s > 0 else 0.0
-        left_s = progress.total_s - progress.done_s
+        self._pace.feed(now, progress.done_s)
+        speed, left_s = self._pace.speed, self._pace.left_s(now, progress.total_s)
         text = f"{progress.episodes_done} of {progress.episodes} episodes, {length(progress.done_s)} of {length(progress.total_s)}"
-        if speed > 0 and left_s > 0:
-            text += f", {speed:.1f}x real time, {length(left_s / speed)} left"
+        if speed is not None and left_s:
+            text += f", {speed:.1f}x real time, {length(left_s)} left"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, total=max(progress.total_s, 1e-9), completed=progress.done_s, description=text)
-        elif gained_s > 0 and now - self._spoken_at >= PLAIN_PROGRESS_EVERY_S:
+        elif progress.done_s > 0 and now - self._spoken_at >= PLAIN_PROGRESS_EVERY_S:
             self._spoken_at = now
             self.say(text)
 

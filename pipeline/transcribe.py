@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
+from pipeline.batches import fastest_batch_size
 from pipeline.recording import SAMPLE_RATE_HZ, Samples, Spool
 from pipeline.speech import Chunk, Span, pack, speech_spans
 from pipeline.words import Decoded
 from store.checkpoint import as_ctranslate2
-from store.errors import EarmarkError, EngineError, SettingsError
+from store.errors import EarmarkError, EngineError, OutOfMemory, SettingsError
 from store.records import Segment, TranscriptHead
 from store.settings import Settings
 from store.weights import Weights, find_whisper
@@ -25,10 +28,12 @@ from store.weights import Weights, find_whisper
 ENGINES = ("onnx-whisper", "faster-whisper", "openai-whisper")
 PLAN_VERSION = "speech-2"  # changes when the same recording would be cut otherwise
 CPU_MODEL, GPU_MODEL = "base", "large-v3-turbo"
-CPU_BATCH, GPU_BATCH = 8, 32
+CPU_BATCH, GPU_BATCH = 8, 16  # of a GPU the first of the sizes that are tried ...
+GPU_LARGEST_BATCH = 128  # ... and the last
 LANGUAGE_CHUNKS = 3  # a recording's language is that of its longest chunks, from beginning, middle and end ...
 LANGUAGE_S = 10.0  # ... of which this much is heard
-HUGE_PAGES = "glibc.malloc.hugetlb=1"
+HUGE_PAGES = "glibc.malloc.hugetlb=1"  # a fifth of CTranslate2's time on a CPU is page faults without (FACTS)
+ONE_HEAP = "glibc.malloc.arena_max=1"  # a heap for each thread keeps 200 MB that no thread uses; sharing one costs no time
 
 
 class Engine(Protocol):
@@ -171,6 +176,8 @@ def open_engine(settings: Settings, say: Callable[[str], None]) -> Engine:
         try:
             engine = _open(settings, device)
             _try(engine)
+            if device != "cpu" and not settings.batch_size:
+                _size(engine)
         except (EngineError, RuntimeError) as error:
             if settings.device != "auto" or device == "cpu":
                 raise error if isinstance(error, EarmarkError) else EngineError(str(error), where=device) from error
@@ -239,10 +246,22 @@ def _fastest(settings: Settings, device: str, weights: Weights) -> str:
 
 def _try(engine: Engine) -> None:
     """Run one second of silence through: a GPU whose driver or libraries do not fit fails here, not in the middle of a night."""
-    import numpy as np
-
     silence = np.zeros(SAMPLE_RATE_HZ, dtype=np.float32)
     engine.decode([Chunk(silence, ((0.0, 1.0),), "en")])
+
+
+def _size(engine: Engine) -> None:
+    """Set the batch size that is the fastest on this GPU: with it noise is decoded, whose text has the greatest length."""
+    noise = np.random.default_rng(1).normal(0, 0.1, 29 * SAMPLE_RATE_HZ).astype(np.float32)
+    chunk = Chunk(noise, ((0.0, 29.0),), "en")
+
+    def decode(size: int) -> None:
+        engine.batch_size = size
+        engine.decode([chunk] * size)
+        if engine.batch_size < size:  # the engine halved it: memory ran out
+            raise OutOfMemory("too many chunks", where=engine.device)
+
+    engine.batch_size = fastest_batch_size(GPU_BATCH, GPU_LARGEST_BATCH, decode)
 
 
 def threads_of(settings: Settings) -> int:
@@ -253,20 +272,6 @@ def threads_of(settings: Settings) -> int:
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def ensure_huge_pages() -> None:
-    """Start this process again with transparent huge pages for glibc's allocator, unless they are on or cannot be.
-
-    A fifth of the time of CTranslate2 on a CPU is page faults without them (FACTS). Call it first in a worker's main.
-    """
-    tunables = os.environ.get("GLIBC_TUNABLES", "")
-    if "glibc.malloc.hugetlb" in tunables or not can_use_huge_pages():
-        return
-    environment = {**os.environ, "GLIBC_TUNABLES": f"{tunables}:{HUGE_PAGES}".lstrip(":")}
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
 def can_use_huge_pages() -> bool:

@@ -179,6 +179,14 @@ def find_episodes(database: Database, word: str) -> list[Episode]:
     return [_episode(row) for row in rows]
 
 
+def with_publishers_transcript(database: Database) -> list[Episode]:
+    """Return the episodes whose current transcript no engine of ours made."""
+    rows = database.read().execute(
+        f"{_EPISODE} where episode.transcript_id in (select id from transcript where source <> 'engine')"
+    )
+    return [_episode(row) for row in rows]
+
+
 def find_shows(database: Database, word: str) -> list[Show]:
     """Return the shows a person may mean: by id, link, or a part of the title."""
     rows = database.read().execute(
@@ -229,14 +237,34 @@ def get_recording(database: Database, recording_id: int) -> Recording:
     return Recording(row["id"], row["sha256"], path, row["size_bytes"], row["duration_s"], row["warning"])
 
 
+def has_file(connection: sqlite3.Connection, episode_id: str) -> bool:
+    """Tell whether an episode's recording lies on this disk."""
+    row = connection.execute(
+        "select 1 from episode e join recording r on r.id = e.recording_id where e.id = ? and r.path <> ''", (episode_id,)
+    ).fetchone()
+    return row is not None
+
+
+def replace_file(database: Database, recording: Recording, path: Path) -> None:
+    """Let a smaller file of the same sound stand for a recording, and delete the old one. Both lie in the catalogue's folder."""
+    name = str(path.relative_to(database.folder.absolute()))
+    with database.write() as connection:
+        connection.execute("update recording set path = ?, size_bytes = ? where id = ?", (name, path.stat().st_size, recording.id))
+    Path(recording.path).unlink(missing_ok=True)
+
+
+def is_ours(database: Database, recording: Recording) -> bool:
+    """Tell whether a recording's file was fetched by us; a file that the user pointed to is never touched."""
+    return bool(recording.path) and Path(recording.path).is_relative_to(database.folder.absolute())
+
+
 def drop_file(database: Database, recording: Recording) -> None:
     """Delete a recording's file if it is one of ours; a file that the user pointed to is never touched."""
-    path = Path(recording.path)
-    if not recording.path or not path.is_relative_to(database.folder.absolute()):
+    if not is_ours(database, recording):
         return
     with database.write() as connection:
         connection.execute("update recording set path = '' where id = ?", (recording.id,))
-    path.unlink(missing_ok=True)
+    Path(recording.path).unlink(missing_ok=True)
 
 
 def set_recording(connection: sqlite3.Connection, episode_id: str, recording_id: int) -> None:

@@ -46,7 +46,7 @@ class Settings:
     ray_gpus: float = _setting(1.0, "Share of a GPU for each engine on the cluster")
     captions: str = _setting("prefer", "Publisher transcripts: `prefer`, `ignore` or `only`")
     automatic_captions: bool = _setting(False, "Count a site's automatic captions as a publisher's transcript")
-    keep_recordings: str = _setting("keep", "Fetched recordings after transcription: `keep` or `drop`")
+    keep_recordings: str = _setting("keep", "Fetched recordings after transcription: `keep`, `compress` (Opus) or `drop`")
     offline: bool = _setting(False, "Never touch the network for models")
     models_dir: str = _setting("", "Folder for converted and downloaded models; empty = the user's cache folder")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.batches import in_batches, padded_s
+from pipeline.batches import fastest_batch_size, in_batches, padded_s
 from pipeline.openai_whisper import OpenaiWhisper, cheapest_path
 from pipeline.recording import SAMPLE_RATE_HZ
 from pipeline.speech import Chunk
@@ -134,6 +134,23 @@ def test_out_of_memory_makes_the_batch_smaller() -> None:
 
     with pytest.raises(OutOfMemory):
         in_batches(chunks, 8, never)
+
+
+def test_the_batch_size_is_found_by_trying() -> None:
+    now = [0.0]
+
+    def cost(per_batch_s: float, chunk_s: float, room: int) -> int:
+        def decode(size: int) -> None:
+            if size > room:
+                raise OutOfMemory("full")
+            now[0] += per_batch_s + size * chunk_s
+
+        return fastest_batch_size(16, 128, decode, lambda: now[0])
+
+    assert cost(1.0, 0.001, 1000) == 128  # each doubling pays
+    assert cost(0.1, 0.1, 1000) == 16  # the device is busy with 16 already
+    assert cost(1.0, 0.001, 40) == 32  # 64 do not fit
+    assert cost(1.0, 0.001, 3) == 8  # not even the first: the engine halves further as it works
 
 
 def test_batches_hold_one_language_and_one_length() -> None:

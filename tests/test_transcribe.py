@@ -15,7 +15,10 @@ import pytest
 from bench.transcription import errors_between, words_of
 from pipeline.guard import plain
 from pipeline.recording import SAMPLE_RATE_HZ, Spool
+from pipeline.run import ask_for_huge_pages
 from pipeline.transcribe import (
+    HUGE_PAGES,
+    ONE_HEAP,
     Engine,
     can_use_huge_pages,
     cut_chunk,
@@ -126,13 +129,15 @@ def test_a_language_that_whisper_does_not_know_is_a_wrong_setting(
         transcribe_file(path, engine, language="klingon")
 
 
-def test_huge_pages_are_switched_on_by_starting_again() -> None:
+def test_worker_processes_start_with_huge_pages_and_one_heap(monkeypatch: pytest.MonkeyPatch) -> None:
     if not can_use_huge_pages():
         pytest.skip("this system has no transparent huge pages for malloc")
-    code = "from pipeline.transcribe import *; ensure_huge_pages(); print(os.environ['GLIBC_TUNABLES'], sys.argv[1])"
-    environment = {key: value for key, value in os.environ.items() if key != "GLIBC_TUNABLES"}
-    run = subprocess.run([sys.executable, "-c", code, "kept"], capture_output=True, text=True, env=environment, check=True)
-    assert run.stdout.split() == ["glibc.malloc.hugetlb=1", "kept"]
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=7")
+    ask_for_huge_pages()
+    assert os.environ["GLIBC_TUNABLES"].split(":") == ["glibc.malloc.tcache_count=7", HUGE_PAGES, ONE_HEAP]
+    ask_for_huge_pages()  # once is enough
+    assert os.environ["GLIBC_TUNABLES"].count("hugetlb") == 1
+    subprocess.run([sys.executable, "-c", "pass"], check=True)  # and such a process starts
 
 
 def write_wave(path: Path, sound: np.ndarray) -> None:
