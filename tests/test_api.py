@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
 
 from store.database import Database
 from store.jobs import list_jobs
-from tests.web_site import HOSTILE, Running, running_site
-from ui.admin import Desk
+from store.settings import Settings
+from tests.web_site import HOSTILE, Running, running_site, with_settings
+from ui.desk import Desk
 from ui.gate import Bucket, Gate
 from ui.site import Site, video_of, web_address
 
@@ -161,6 +164,50 @@ def test_admin_in_a_space_needs_a_password(site: Running, monkeypatch: pytest.Mo
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, gate(scope, nothing, send)).result()  # type: ignore[arg-type]
     assert sent[0]["status"] == 403
+
+
+def answer_of_the_gate(settings: Settings, path: str, *, method: str = "GET", **headers: str) -> list[int]:
+    """Send a request from another machine through a gate of its own, 20 times; return the statuses (200: let through)."""
+    sent: list[int] = []
+
+    async def send(message: dict[str, object]) -> None:
+        if message["type"] == "http.response.start":
+            sent.append(int(str(message["status"])))
+
+    async def app(scope: dict[str, object], receive: object, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+
+    async def ask() -> None:
+        gate = Gate(app, settings)  # type: ignore[arg-type]
+        pairs = [(b"host", b"talks.example"), *((name.encode(), value.encode()) for name, value in headers.items())]
+        scope = {"type": "http", "method": method, "path": path, "headers": pairs, "client": ("203.0.113.9", 1)}
+        for _ in range(20):
+            await gate(scope, None, send)  # type: ignore[arg-type]
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, ask()).result()
+    return sent
+
+
+def test_metrics(site: Running) -> None:
+    ask(site, q="how do earthworms help, counted")
+    ask(site, q="how do earthworms help, counted")
+    text = httpx.get(f"{site.base}/metrics").text
+    for line in ('earmark_searches_total{outcome="ok"}', 'earmark_searches_total{outcome="kept"}', "earmark_search_seconds_bucket",
+                 "earmark_episodes ", "process_resident_memory_bytes"):  # fmt: skip
+        assert line in text, line
+    assert httpx.get(f"{site.base}/metrics", headers={"x-forwarded-for": "203.0.113.9"}).status_code == 403
+
+
+def test_metrics_from_elsewhere_need_the_login(site: Running) -> None:
+    locked = with_settings(site.settings, admin_password="s3cret")
+    right, wrong = (b64encode(f"admin:{word}".encode()).decode() for word in ("s3cret", "guess"))
+    assert set(answer_of_the_gate(site.settings, "/metrics")) == {403}
+    assert set(answer_of_the_gate(locked, "/metrics")) == {401}
+    assert set(answer_of_the_gate(locked, "/metrics", authorization=f"Basic {right}")) == {200}
+    guesses = answer_of_the_gate(locked, "/metrics", authorization=f"Basic {wrong}")
+    assert guesses[0] == 401 and guesses[-1] == 429
+    assert answer_of_the_gate(locked, "/admin/login", method="POST")[-1] == 429
 
 
 def test_admin_desk_queues_and_moves(site: Running) -> None:

@@ -26,6 +26,7 @@ from store.passages import last_change_id, passages_of
 from store.records import Episode, Moment, Segment, TranscriptHead
 from store.transcripts import read_head, read_segments
 from ui.marks import marks_of
+from ui.metrics import SearchMeter
 from ui.site import Site, media_kind, page_path, play_url, web_address
 
 QUERY_CHARACTERS = 400
@@ -58,8 +59,9 @@ class Ask:
 class Answers:
     """Searches with a short memory: typing sends the same question again and again."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, meter: SearchMeter | None = None) -> None:
         self._site = site
+        self._meter = meter or SearchMeter(site.database)
         self._kept: OrderedDict[tuple[int, Ask], tuple[float, dict[str, Any]]] = OrderedDict()
         self._overview: Overview | None = None
         self._questions: tuple[int, list[str]] = (-1, [])
@@ -73,9 +75,11 @@ class Answers:
         with self._lock:
             kept = self._kept.get(key)
         if kept is not None and time.monotonic() - kept[0] < ANSWER_AGE_S:
+            self._meter.kept()
             return kept[1]
-        with self._room:
+        with self._meter.search(), self._room:
             answer = self._search(ask)
+        self._meter.answered(degraded=answer["degraded"] is not None)
         with self._lock:
             self._kept[key] = (time.monotonic(), answer)
             while len(self._kept) > ANSWERS_KEPT:

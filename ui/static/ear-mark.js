@@ -12,7 +12,8 @@ import { nothing, welcome } from "./welcome.js";
 
 const FIRST_MOMENTS = 20;
 const ALL_MOMENTS = 100;
-const HEAT_WAIT_MS = 220; // the strips are refined once typing rests
+const HEAT_WAIT_MS = 350; // the strips are refined once typing rests,
+const HEATS_FIRST = 6; // first those that are in sight
 const ANNOUNCE_WAIT_MS = 700;
 
 class EarMark extends HTMLElement {
@@ -176,12 +177,14 @@ class EarMark extends HTMLElement {
     const answer = await this.asking.get(`/api/search?${query}`);
     if (!answer || this.state !== state) return;
     const groups = resultList(answer, this.acts());
+    const meant = groups.length > 0 && state.q.trim() !== "" && !state.like && answer.highlights.every((ranges) => ranges.length === 0);
     this.results.replaceChildren(...(groups.length ? groups : [nothing(state, this.acts())]));
     if (answer.moments.length >= this.limit && this.limit < ALL_MOMENTS)
       this.results.append(h("button", { type: "button", class: "quiet more", onclick: () => { this.limit = ALL_MOMENTS; this.showResults(state); } }, say("results.more")));
     const sum = groups.length ? `${count("results.count", answer.moments.length)} ${count("results.in", groups.length)}` : "";
     const like = state.like && say("results.like_title", { time: clock(+state.like.split("@")[1]) });
     this.status.replaceChildren(...[like && h("strong", {}, like, " · "), sum, sum && h("span", { class: "took" }, ` · ${say("results.took", { ms: Math.round(answer.took_ms) })}`),
+      meant && h("span", { class: "meaning" }, say("results.meant")),
       answer.degraded && h("span", { class: "degraded" }, say(`results.degraded_${answer.degraded}`))].filter(Boolean));
     this.paintPlaying();
     this.heatTimer = setTimeout(() => this.refineHeat(state, answer), HEAT_WAIT_MS);
@@ -189,9 +192,12 @@ class EarMark extends HTMLElement {
     this.announceTimer = setTimeout(() => { this.live.textContent = sum || say("nothing.title", { q: state.q }); }, ANNOUNCE_WAIT_MS);
   }
 
-  async refineHeat(state, answer) {
-    const ids = [...new Set(answer.moments.map((moment) => moment.episode_id))].slice(0, 20);
+  async refineHeat(state, answer, from = 0) {
+    const all = [...new Set(answer.moments.map((moment) => moment.episode_id))].slice(0, 20);
+    const ids = from ? all.slice(from) : all.slice(0, HEATS_FIRST);
     if (!state.q || !ids.length) return;
+    if (!from && all.length > HEATS_FIRST)
+      window.addEventListener("scroll", () => { if (this.state === state) this.refineHeat(state, answer, HEATS_FIRST); }, { once: true, passive: true });
     const query = new URLSearchParams([["q", state.q], ...ids.map((id) => ["episode", id])]);
     try {
       const { heat } = await getJson(`/api/heat?${query}`);
