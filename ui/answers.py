@@ -10,6 +10,7 @@ import os
 import re
 import threading
 import time
+from bisect import bisect_left
 from calendar import monthrange
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -162,15 +163,18 @@ class Answers:
 def marked(query: str, text: str, language: str | None) -> list[list[int]]:
     """Return the ranges [start, end] of `text` to mark, in UTF-16 code units."""
     found = marks_of(query, language).ranges(text)
-    return [[start, end] for start, end in found] if text.isascii() else [[utf16(text, a), utf16(text, b)] for a, b in found]
+    return [[start, end] for start, end in found] if _is_plain(text) else [[utf16(text, a), utf16(text, b)] for a, b in found]
 
 
 def best_sentence(text: str, ranges: Sequence[Sequence[int]]) -> list[int]:
     """Return where the sentence lies that has most of the marked words; the first where none has any (the moment begins there)."""
-    best, best_marks = [0, utf16(text, len(text))], -1
+    best, best_marks, plain = [0, utf16(text, len(text))], -1, _is_plain(text)
+    starts = [start for start, _ in ranges]
     for match in _SENTENCE.finditer(text):
-        start, end = utf16(text, match.start()), utf16(text, match.start() + len(match.group().rstrip()))
-        marks = len({(a, b) for a, b in ranges if a >= start and b <= end})
+        start, end = match.start(), match.start() + len(match.group().rstrip())
+        if not plain:
+            start, end = utf16(text, start), utf16(text, end)
+        marks = bisect_left(starts, end) - bisect_left(starts, start)  # no word lies across the end of a sentence
         if end > start and marks > best_marks:
             best, best_marks = [start, end], marks
     return best
@@ -178,7 +182,12 @@ def best_sentence(text: str, ranges: Sequence[Sequence[int]]) -> list[int]:
 
 def utf16(text: str, offset: int) -> int:
     """Return a code point offset in UTF-16 code units."""
-    return offset if text.isascii() else offset + sum(ord(char) > 0xFFFF for char in text[:offset])
+    return offset if _is_plain(text) else offset + sum(ord(char) > 0xFFFF for char in text[:offset])
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether every character is one UTF-16 code unit."""
+    return text.isascii() or max(text) <= "\uffff"
 
 
 def whole_day(day: str, *, at_end: bool) -> str:

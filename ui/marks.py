@@ -1,7 +1,7 @@
 """Which words of an answer's texts to mark, fast: as `index.highlight` does, prepared once for a question.
 
 Comes in: a question, a language; then many texts. Goes out: where the words stand, and which different words they are.
-Does not know: searches or pages. Texts that are not plain ASCII go the long way, through `index.highlight` itself.
+Does not know: searches or pages. Texts in scripts without spaces go the long way, through `index.highlight`.
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ import re
 from functools import lru_cache
 
 from index.highlight import is_small
-from index.language import DEFAULT_LANGUAGE, MAX_TOKEN_CHARS, stem
+from index.language import DEFAULT_LANGUAGE, stem, words, writes_spaces
 from index.query import parse_query
 from index.search import highlights
 
 QUESTIONS_KEPT = 256
 WORDS_KEPT = 20_000  # of one question, seen in texts
 STEMS_KEPT = 200_000
-_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")  # what `index.language.tokens` cuts plain text into
 
-_stem = lru_cache(maxsize=STEMS_KEPT)(stem)
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # what `index.language.tokens` cuts texts into whose script writes spaces
 
 
 class _Fits(dict[str, bool]):
-    """Whether a word is to be marked, worked out once for each."""
+    """Whether a word, as it is written, is to be marked: worked out once for each."""
 
     def __init__(self, telling: set[str], wanted: set[str], language: str) -> None:
         super().__init__()
         self._telling, self._wanted, self._language = telling, wanted, language
 
     def __missing__(self, word: str) -> bool:
-        fits = word in self._telling or _stem(word, self._language) in self._wanted
+        folded, stemmed = _read(word, self._language)
+        fits = folded in self._telling or stemmed in self._wanted
         if len(self) < WORDS_KEPT:
             self[word] = fits
         return fits
@@ -44,19 +44,18 @@ class Marks:
         parsed = parse_query(query)
         quoted = {word for phrase in parsed.phrases for word in phrase}
         telling = {word for word in parsed.words if word in quoted or not is_small(word, self._language)} or set(parsed.words)
-        self._fits = _Fits(telling, {_stem(word, self._language) for word in telling}, self._language)
+        self._fits = _Fits(telling, {stem(word, self._language) for word in telling}, self._language)
 
     def ranges(self, text: str) -> list[tuple[int, int]]:
         """Return (start, end) in characters of the words to mark."""
-        if not text.isascii():
+        if not writes_spaces(text):
             return highlights(self._query, text, self._language)
-        low = text.lower()
-        spoken = _WORD.findall(low)
+        spoken = _WORD.findall(text)
         fits = self._fits
-        hits = {word for word in set(spoken) if fits[word[:MAX_TOKEN_CHARS]]}
+        hits = {word for word in set(spoken) if fits[word]}
         found: list[tuple[int, int]] = []
         if hits:
-            find, at = low.find, 0
+            find, at = text.find, 0
             for word in spoken:
                 start = find(word, at)
                 at = start + len(word)
@@ -66,10 +65,17 @@ class Marks:
 
     def said(self, text: str) -> set[str]:
         """Return which different words to mark a text has, in lower case."""
-        if not text.isascii():
+        if not writes_spaces(text):
             return {text[start:end].lower() for start, end in highlights(self._query, text, self._language)}
         fits = self._fits
-        return {word for word in set(_WORD.findall(text.lower())) if fits[word[:MAX_TOKEN_CHARS]]}
+        return {word.lower() for word in set(_WORD.findall(text)) if fits[word]}
+
+
+@lru_cache(maxsize=STEMS_KEPT)
+def _read(word: str, language: str) -> tuple[str, str]:
+    """Return a word folded, and its stem."""
+    folded = next(iter(words(word)), "")
+    return folded, stem(folded, language)
 
 
 @lru_cache(maxsize=QUESTIONS_KEPT)
