@@ -4,6 +4,7 @@ import asyncio
 import json
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -242,3 +243,42 @@ def test_addresses() -> None:
     assert video_of("https://youtu.be/abcdefghijk") == ("youtube", "abcdefghijk")
     assert video_of("https://player.vimeo.com/video/42") == ("vimeo", "42")
     assert video_of("https://youtube.com.evil.example/watch?v=abcdefghijk") is None
+
+
+def test_a_page_that_can_be_reached_from_elsewhere_takes_no_path(
+    site: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database.in_folder(tmp_path)
+    settings = with_settings(site.settings, data_dir=tmp_path)
+
+    def desk(**changes: str) -> Desk:
+        return Desk(Site(with_settings(settings, **changes), database, None), database)  # type: ignore[arg-type]
+
+    locked = desk(admin_password="s3cret")
+    for path in ("/etc", "~/x", ".", "../x", "a/../..", "file:///etc", "C:\\Users", "\\\\host\\share"):
+        assert "Only web addresses" in locked.add_link(path, 0, ""), path
+    assert "in the queue" in locked.add_link("samples", 0, "")  # a name, whatever lies in the worker's folder
+    assert list_jobs(database)[0].options["link"] == "https://samples"
+    assert "in the queue" in locked.add_link("feed://example.org/x.xml", 0, "")
+    assert "in the queue" in desk().add_link("/srv/talks", 0, "")
+    monkeypatch.setenv("SPACE_ID", "someone/earmark")
+    assert "Only web addresses" in desk().add_link("/srv/talks", 0, "")
+
+
+def test_uploads_of_one_name_are_all_kept(site: Running, tmp_path: Path) -> None:
+    database = Database.in_folder(tmp_path / "data")
+    desk = Desk(Site(with_settings(site.settings, data_dir=tmp_path / "data"), database, None), database)  # type: ignore[arg-type]
+    for folder, body in (("a", b"one"), ("b", b"two"), ("c", b"one")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "talk.mp3").write_bytes(body)
+    said = desk.add_files([str(tmp_path / folder / "talk.mp3") for folder in "abc"], "en")
+    assert said.startswith("3 files") and "in the queue" in said
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "data" / "uploads").rglob("*.*")}
+    assert kept == {"talk.mp3": b"one", "talk (2).mp3": b"two"}
+
+
+def test_the_machine_says_what_was_really_used(site: Running) -> None:
+    database = Database.in_folder(site.settings.data_dir)
+    rows = dict(Desk(Site(site.settings, database, None), database).machine())  # type: ignore[arg-type]
+    assert rows["Engine last used"] == "faster-whisper" and rows["Model last used"] == "base@sha256:0"
+    assert "free of" in rows["Disk"] and "windows, made with" in rows["Index"] and rows["Workers"] == "none at work now"
