@@ -1,15 +1,13 @@
 """How fast the page feels: `python -m bench.web --json`. Drives Chromium on a catalogue grown from real text.
 
 Comes in: ../shared/retrieval (or any folder of that format), a number of passages. Goes out: one row of figures.
-The vectors are perturbed copies of real ones (a few thousand passages are really embedded), so that 100,000 passages take minutes
-and the index has its true size and shape. Does not know: how good the answers are (`bench.retrieval`).
+Does not know: how the catalogue is made (`bench.web_catalogue`), how good the answers are (`bench.retrieval`).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gzip
 import json
 import os
 import re
@@ -20,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,39 +25,32 @@ from typing import Any
 import httpx
 import numpy as np
 
-from index.build import rebuild_index
-from index.embed import open_embedder
-from index.passages import cut_passages
-from store import episodes, passages, transcripts
-from store.database import Database
-from store.records import EpisodeListing, Segment, ShowListing, TranscriptHead, Word
+from bench.web_catalogue import open_catalogue
 from store.settings import Settings, load_settings
 
 SHARED = Path(os.environ.get("EARMARK_SHARED", Path(__file__).parents[2] / "shared"))
 PASSAGES = 100_000
-EMBEDDED = 1_000  # really embedded; the others are these, perturbed
-NOISE = 0.35  # length of the perturbation against a vector of length 1
-LONG_WORDS = 30_000
 QUESTIONS = ("how do lightning channels route payments", "what is a covenant", "open source funding", "why is testing hard")
 KEY_PAUSE_S = 0.09
 CLIENTS = 16
 LOAD_S = 10.0
+RATE_STEPS = 4  # presses from normal to double speed
+FOLLOW_S = 6.0  # the voice is followed so long at double speed, before and after a jump
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
+         "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]  # fmt: skip
 ROOT = "document.querySelector('ear-mark').shadowRoot"
 WATCH = """() => {
   window.painted = [];
+  window.waiting = [];  // when each key was pressed whose results are not painted yet
   const root = document.querySelector('ear-mark').shadowRoot;
   const box = root.querySelector('#q');
-  let pressed = null;
-  box.addEventListener('beforeinput', () => { pressed = performance.now(); }, true);
+  box.addEventListener('beforeinput', () => { window.waiting.push(performance.now()); }, true);
   new MutationObserver(() => {
-    const at = pressed;
-    if (at === null) return;
-    pressed = null;
+    const keys = window.waiting.splice(0);
+    if (!keys.length) return;
     requestAnimationFrame(() => {
       const c = new MessageChannel();
-      c.port1.onmessage = () => window.painted.push(performance.now() - at);
+      c.port1.onmessage = () => window.painted.push(...keys.map((at) => performance.now() - at));
       c.port2.postMessage(0);
     });
   }).observe(root.querySelector('.results'), {childList: true});
@@ -74,56 +64,18 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=SHARED / "retrieval", help="folder in the format of ../shared/retrieval")
     parser.add_argument("--passages", type=int, default=PASSAGES)
-    parser.add_argument("--catalogue", type=Path, help="build the catalogue here, or use the one that is here")
+    parser.add_argument("--catalogue", type=Path, help="make the catalogue here, or use the one that was made here")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     folder = asked.catalogue or Path(tempfile.mkdtemp(prefix="earmark-bench-"))
     try:
         settings = replace(load_settings(folder, {}, {}), port=_free_port(), rate_limit_per_minute=0)
-        long_id = build(asked.data, settings, asked.passages)
+        long_id = open_catalogue(asked.data, settings, asked.passages)
         figures = measure(settings, long_id)
     finally:
         if asked.catalogue is None:
             shutil.rmtree(folder, ignore_errors=True)
     print(json.dumps(figures) if asked.json else "\n".join(f"{name:22} {value}" for name, value in figures.items()))
-
-
-def build(data: Path, settings: Settings, count: int) -> str:
-    """Fill a data folder with `count` passages and an episode of 30,000 words; return that episode's id."""
-    database = Database.in_folder(settings.data_dir)
-    embedder = open_embedder(settings)
-    noise = np.random.default_rng(0)
-    base: list[Any] = []
-    made = 0
-    long_segments: list[Segment] = []
-    for number, (show, title, segments) in enumerate(_talks(data)):
-        if made >= count:
-            break
-        if sum(len(segment.text.split()) for segment in long_segments) < LONG_WORDS:
-            long_segments += segments
-        _, cut = _put(database, show, f"{title} ({number})", segments)
-        if len(base) < EMBEDDED:
-            base += list(embedder.embed_passages([passage.text for passage in cut]))
-        made += len(cut)
-        vectors = {}
-        for index, passage in enumerate(cut):
-            vector = base[(made + index) % len(base)] + noise.standard_normal(len(base[0])) * NOISE / len(base[0]) ** 0.5
-            vectors[passage.text_hash] = np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
-        with database.write() as connection:
-            passages.save_vectors(connection, embedder.name, vectors)
-        print(f"\r{made} passages", end="", file=sys.stderr)
-    rows, at_s = [], 0.0
-    for segment in long_segments:
-        pieces = segment.text.split()
-        words = tuple(Word(f" {piece}", at_s + 0.36 * n, at_s + 0.36 * n + 0.3) for n, piece in enumerate(pieces))
-        rows.append(Segment(at_s, words[-1].end_s, " ".join(pieces), words, segment.speaker, "en"))
-        at_s = words[-1].end_s + 0.1
-    long_id, cut = _put(database, "Long talks", "Three hours", rows)
-    kept = {passage.text_hash: base[index % len(base)] for index, passage in enumerate(cut)}
-    with database.write() as connection:
-        passages.save_vectors(connection, embedder.name, kept)
-    print(f"\n{rebuild_index(database, settings)}", file=sys.stderr)
-    return long_id
 
 
 def measure(settings: Settings, long_id: str) -> dict[str, float | int]:
@@ -205,8 +157,10 @@ def _keys(browser: Any, base: str) -> list[float]:
     page.locator(".moment").first.wait_for()
     page.evaluate(WATCH)
     for question in QUESTIONS:
+        page.evaluate("window.keyed = window.painted.length")
         box.fill("")
         page.wait_for_timeout(200)
+        page.evaluate("() => { window.waiting.length = 0; window.painted.length = window.keyed; }")  # emptying the box was no key
         box.press_sequentially(question, delay=KEY_PAUSE_S * 1000)
         page.wait_for_timeout(400)
     taken: list[float] = page.evaluate("window.painted")
@@ -225,7 +179,7 @@ def _first_text(browser: Any, url: str) -> float:
 
 
 def _longest_task(browser: Any, url: str) -> float:
-    """Return the longest task in ms while the page scrolls and follows for some seconds."""
+    """Return the longest task in ms while the page follows the voice, jumps through the talk, and is scrolled to its end."""
     page = browser.new_context().new_page()
     page.add_init_script(
         "window.tasks = []; const add = (list) => window.tasks.push(...list.getEntries().map((e) => e.duration));"
@@ -235,13 +189,24 @@ def _longest_task(browser: Any, url: str) -> float:
     page.locator("article .s").first.wait_for()
     page.wait_for_timeout(1500)
     page.evaluate("window.tasks.length = 0")
-    for step in range(40):
-        sentence = f"{ROOT}.querySelectorAll('.s')[{step * 20}]"
-        page.evaluate(
-            f"() => {{ const s = {sentence}; if (s) {{ s.classList.add('now'); s.scrollIntoView({{block: 'center'}}); }} }}"
-        )
-        page.wait_for_timeout(40)
+    page.locator("button.listen").click()
+    page.locator(".w.now").first.wait_for()
+    for _ in range(RATE_STEPS):
+        page.locator(".rate").click()
+    before = page.locator(".w.now").first.get_attribute("data-t")
+    page.wait_for_timeout(FOLLOW_S * 1000)
+    assert page.locator(".w.now").first.get_attribute("data-t") != before, "the words do not follow the voice"
+    page.locator("input.position").evaluate(
+        "e => { e.value = e.max / 2; e.dispatchEvent(new Event('input')); e.dispatchEvent(new Event('change')); }"
+    )
+    page.wait_for_timeout(FOLLOW_S * 1000)
+    heard: float = page.evaluate("Math.max(0, ...window.tasks)")
+    page.evaluate("scrollTo(0, 0)")
+    for _ in range(60):
+        page.mouse.wheel(0, 4000)
+        page.wait_for_timeout(30)
     longest: float = page.evaluate("Math.max(0, ...window.tasks)")
+    print(f"longest task: {heard:.0f} ms following, {longest:.0f} ms with scrolling", file=sys.stderr)
     page.context.close()
     return round(longest, 1)
 
@@ -271,40 +236,6 @@ async def _load(base: str) -> float:
     began = time.monotonic()
     await asyncio.gather(*(client(number) for number in range(CLIENTS)))
     return round(done / (time.monotonic() - began), 1)
-
-
-def _talks(data: Path) -> Iterator[tuple[str, str, list[Segment]]]:
-    """Yield (show, title, segments), again and again with a word changed, so that the texts differ."""
-    turn = 0
-    while True:
-        for name in ("episodes.dev.jsonl.gz", "distractors.changelog.jsonl.gz"):
-            with gzip.open(data / name, "rt", encoding="utf-8") as file:
-                for line in file:
-                    talk = json.loads(line)
-                    segments = []
-                    for item in talk["segments"]:
-                        text = re.sub(r"\[\d+:\d\d(?::\d\d)?\]", " ", item["text"]).strip()
-                        if text:
-                            text = f"{text} {turn}" if turn else text
-                            segments.append(Segment(item["start"], item["end"], text, (), item.get("speaker") or None, "en"))
-                    if segments:
-                        yield talk["show"], talk["title"], segments
-        turn += 1
-
-
-def _put(database: Database, show: str, title: str, segments: list[Segment]) -> tuple[str, list[Any]]:
-    item = EpisodeListing(
-        guid=title, title=title, media_url="", published="2026-01-01", duration_s=segments[-1].end_s, language="en"
-    )
-    listing = ShowListing(link=f"https://example.org/{show}", kind="feed", title=show, episodes=(item,), language="en")
-    with database.write() as connection:
-        show_id = episodes.save_show(connection, listing)
-        episode_id, _ = episodes.save_episode(connection, show_id, item)
-        head = TranscriptHead("publisher", language="en")
-        episodes.set_transcript(connection, episode_id, transcripts.save_transcript(connection, head, segments, None))
-        cut = cut_passages(episode_id, segments, "en")
-        passages.replace_passages(connection, episode_id, cut)
-    return episode_id, cut
 
 
 def _free_port() -> int:

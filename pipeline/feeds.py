@@ -81,7 +81,7 @@ def parse_feed(body: bytes, link: str, headers: Mapping[str, str] | None = None,
         description=paragraphs(longest(feed.get("summary"), feed.get("subtitle"))),
         author=line(first_text(feed, "author", "publisher")),
         language=language_code(feed.get("language")),
-        image_url=web_link(link, _image(feed)),
+        image_url=reader.resolve(_image(feed) or ""),
         page_url=web_link(link, _alternate(feed)),
         etag="",
         last_modified="",
@@ -111,7 +111,7 @@ class _Items:
 
     def __init__(self, link: str, resolve: Resolve, feed: Mapping[str, Any]) -> None:
         self._link = link
-        self._resolve = resolve
+        self.resolve = resolve
         self._people = _people(feed)
         self.warnings: list[str] = []
 
@@ -151,11 +151,11 @@ class _Items:
             duration_s=duration_s(first_text(entry, "itunes_duration")) or duration_s(str(media.get("duration", ""))),
             media_type=media_type_of(address, str(media.get("type", ""))) if address else "",
             size_bytes=int(size) if size.isdigit() and 0 < int(size) < 1 << 43 else None,
-            image_url=web_link(self._link, _image(entry)),
+            image_url=self.resolve(_image(entry) or ""),
             language=language_code(mapping(entry.get("title_detail")).get("language")),
             people=_people(entry) or self._people,
             chapters=_chapters(entry),
-            chapters_url=self._resolve(chapters_url.get("url", "")) if isinstance(chapters_url, Mapping) else "",
+            chapters_url=self.resolve(chapters_url.get("url", "")) if isinstance(chapters_url, Mapping) else "",
             transcripts=self._transcripts(entry),
         )
 
@@ -173,7 +173,7 @@ class _Items:
             if not written or not (is_media or says_nothing):
                 continue  # a picture, a document
             named = True
-            address = self._resolve(written)
+            address = self.resolve(written)
             if not address:
                 continue
             rank = media_rank(media_type_of(address, media_type))
@@ -184,7 +184,7 @@ class _Items:
     def _transcripts(self, entry: Mapping[str, Any]) -> tuple[TranscriptLink, ...]:
         links = []
         for item in rows(entry.get("podcast_transcripts")):
-            address = self._resolve(str(item.get("url") or "").strip())
+            address = self.resolve(str(item.get("url") or "").strip())
             if address:
                 media_type = str(item.get("type") or "").split(";")[0].strip().lower()
                 links.append(TranscriptLink(address, media_type, language_code(item.get("language"))))

@@ -23,6 +23,7 @@ from typing import Protocol
 from pipeline.attempts import attempt, settings_for
 from pipeline.decoding import Decoding
 from pipeline.intake import NARROWING, take_in
+from pipeline.pictures import Pictures
 from pipeline.transcribe import threads_of
 from store import episodes, jobs, passages, transcripts
 from store.database import Database
@@ -92,6 +93,7 @@ class Worker:
         self._index_factory = index_stage
         self._index: IndexStage | None = None
         self._decoding = self._open_decoding()
+        self._pictures = Pictures(settings)
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -207,6 +209,7 @@ class Worker:
 
         settings = settings_for(self.settings, job)
         episode = episodes.get_episode(self.database, job.episode_id or "")
+        self._pictures.fetch((episodes.get_show(self.database, episode.show_id).image_url, episode.image_url))
         chapters = () if episode.chapters else fetch_chapters(episode, settings)
         captions = None if settings.captions == "ignore" else fetch_captions(episode, settings)
         if captions is not None:
@@ -258,6 +261,7 @@ class Worker:
             paths = remove(connection, target)  # takes this job's row along
         for path in paths:
             (self.database.folder / path).unlink(missing_ok=True)
+        self._pictures.sweep(self.database)
         self._stage().publish()
 
     def _index_due(self) -> bool:

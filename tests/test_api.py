@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from store.database import Database
 from store.jobs import list_jobs
-from tests.web_site import HOSTILE, Running, running_site
-from ui.admin import Desk
+from store.settings import Settings
+from tests.web_site import HOSTILE, Running, running_site, with_settings
+from ui.desk import Desk
 from ui.gate import Bucket, Gate
 from ui.site import Site, video_of, web_address
 
@@ -163,6 +167,50 @@ def test_admin_in_a_space_needs_a_password(site: Running, monkeypatch: pytest.Mo
     assert sent[0]["status"] == 403
 
 
+def answer_of_the_gate(settings: Settings, path: str, *, method: str = "GET", **headers: str) -> list[int]:
+    """Send a request from another machine through a gate of its own, 20 times; return the statuses (200: let through)."""
+    sent: list[int] = []
+
+    async def send(message: dict[str, object]) -> None:
+        if message["type"] == "http.response.start":
+            sent.append(int(str(message["status"])))
+
+    async def app(scope: dict[str, object], receive: object, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+
+    async def ask() -> None:
+        gate = Gate(app, settings)  # type: ignore[arg-type]
+        pairs = [(b"host", b"talks.example"), *((name.encode(), value.encode()) for name, value in headers.items())]
+        scope = {"type": "http", "method": method, "path": path, "headers": pairs, "client": ("203.0.113.9", 1)}
+        for _ in range(20):
+            await gate(scope, None, send)  # type: ignore[arg-type]
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, ask()).result()
+    return sent
+
+
+def test_metrics(site: Running) -> None:
+    ask(site, q="how do earthworms help, counted")
+    ask(site, q="how do earthworms help, counted")
+    text = httpx.get(f"{site.base}/metrics").text
+    for line in ('earmark_searches_total{outcome="ok"}', 'earmark_searches_total{outcome="kept"}', "earmark_search_seconds_bucket",
+                 "earmark_episodes ", "process_resident_memory_bytes"):  # fmt: skip
+        assert line in text, line
+    assert httpx.get(f"{site.base}/metrics", headers={"x-forwarded-for": "203.0.113.9"}).status_code == 403
+
+
+def test_metrics_from_elsewhere_need_the_login(site: Running) -> None:
+    locked = with_settings(site.settings, admin_password="s3cret")
+    right, wrong = (b64encode(f"admin:{word}".encode()).decode() for word in ("s3cret", "guess"))
+    assert set(answer_of_the_gate(site.settings, "/metrics")) == {403}
+    assert set(answer_of_the_gate(locked, "/metrics")) == {401}
+    assert set(answer_of_the_gate(locked, "/metrics", authorization=f"Basic {right}")) == {200}
+    guesses = answer_of_the_gate(locked, "/metrics", authorization=f"Basic {wrong}")
+    assert guesses[0] == 401 and guesses[-1] == 429
+    assert answer_of_the_gate(locked, "/admin/login", method="POST")[-1] == 429
+
+
 def test_admin_desk_queues_and_moves(site: Running) -> None:
     database = Database.in_folder(site.settings.data_dir)
     desk = Desk(Site(site.settings, database, None), database)  # type: ignore[arg-type]
@@ -195,3 +243,42 @@ def test_addresses() -> None:
     assert video_of("https://youtu.be/abcdefghijk") == ("youtube", "abcdefghijk")
     assert video_of("https://player.vimeo.com/video/42") == ("vimeo", "42")
     assert video_of("https://youtube.com.evil.example/watch?v=abcdefghijk") is None
+
+
+def test_a_page_that_can_be_reached_from_elsewhere_takes_no_path(
+    site: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database.in_folder(tmp_path)
+    settings = with_settings(site.settings, data_dir=tmp_path)
+
+    def desk(**changes: str) -> Desk:
+        return Desk(Site(with_settings(settings, **changes), database, None), database)  # type: ignore[arg-type]
+
+    locked = desk(admin_password="s3cret")
+    for path in ("/etc", "~/x", ".", "../x", "a/../..", "file:///etc", "C:\\Users", "\\\\host\\share"):
+        assert "Only web addresses" in locked.add_link(path, 0, ""), path
+    assert "in the queue" in locked.add_link("samples", 0, "")  # a name, whatever lies in the worker's folder
+    assert list_jobs(database)[0].options["link"] == "https://samples"
+    assert "in the queue" in locked.add_link("feed://example.org/x.xml", 0, "")
+    assert "in the queue" in desk().add_link("/srv/talks", 0, "")
+    monkeypatch.setenv("SPACE_ID", "someone/earmark")
+    assert "Only web addresses" in desk().add_link("/srv/talks", 0, "")
+
+
+def test_uploads_of_one_name_are_all_kept(site: Running, tmp_path: Path) -> None:
+    database = Database.in_folder(tmp_path / "data")
+    desk = Desk(Site(with_settings(site.settings, data_dir=tmp_path / "data"), database, None), database)  # type: ignore[arg-type]
+    for folder, body in (("a", b"one"), ("b", b"two"), ("c", b"one")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "talk.mp3").write_bytes(body)
+    said = desk.add_files([str(tmp_path / folder / "talk.mp3") for folder in "abc"], "en")
+    assert said.startswith("3 files") and "in the queue" in said
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "data" / "uploads").rglob("*.*")}
+    assert kept == {"talk.mp3": b"one", "talk (2).mp3": b"two"}
+
+
+def test_the_machine_says_what_was_really_used(site: Running) -> None:
+    database = Database.in_folder(site.settings.data_dir)
+    rows = dict(Desk(Site(site.settings, database, None), database).machine())  # type: ignore[arg-type]
+    assert rows["Engine last used"] == "faster-whisper" and rows["Model last used"] == "base@sha256:0"
+    assert "free of" in rows["Disk"] and "windows, made with" in rows["Index"] and rows["Workers"] == "none at work now"

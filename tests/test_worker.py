@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from index.build import IndexStage
 from index.search import Searcher
@@ -15,6 +17,7 @@ from pipeline.sources import list_source
 from pipeline.worker import Worker
 from store import episodes, jobs
 from store.database import Database
+from store.pictures import picture_name
 from store.settings import Settings
 from tests.local_web import Handler, Web, serve, settings_for
 
@@ -156,3 +159,15 @@ def test_the_log_names_stage_and_episode_and_hides_keys(web: Web, settings: Sett
     assert "s3cretkey" not in "\n".join(lines)
     (moment, *_) = Searcher(settings, database).search("sea").moments
     assert "s3cretkey" not in moment.play_url
+
+
+def test_a_show_and_its_talks_get_their_pictures(web: Web, settings: Settings, database: Database) -> None:
+    cover = io.BytesIO()
+    Image.new("RGB", (600, 600), "#1167b1").save(cover, "PNG")
+    web.pages["/cover.png"] = (cover.getvalue(), "image/png")
+    image = b"<channel><itunes:image href='cover.png'/>"
+    talk = b"<guid>talk-1</guid><itunes:image href='broken.png'/>"
+    web.pages["/feed.xml"] = (feed(1).replace(b"<channel>", image).replace(b"<guid>talk-1</guid>", talk), "application/rss+xml")
+    add(database, settings, web.link("/feed.xml"))
+    assert "Talk 1: searchable" in run(settings)  # the picture that is missing fails no job
+    assert [path.name for path in (settings.data_dir / "pictures").iterdir()] == [picture_name(web.link("/cover.png"))]

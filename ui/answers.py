@@ -6,9 +6,11 @@ Does not know: HTTP. Offsets inside texts count UTF-16 code units, as JavaScript
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
+from bisect import bisect_left
 from calendar import monthrange
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from index.search import Filters, highlights
+from index.search import Filters
 from store.database import Database
 from store.episodes import get_episode
 from store.errors import StoreError
@@ -24,12 +26,16 @@ from store.overview import Overview, read_overview
 from store.passages import last_change_id, passages_of
 from store.records import Episode, Moment, Segment, TranscriptHead
 from store.transcripts import read_head, read_segments
+from ui.marks import marks_of
+from ui.metrics import SearchMeter
 from ui.site import Site, media_kind, page_path, play_url, web_address
 
 QUERY_CHARACTERS = 400
 LIKE_WORDS = 60  # of a passage, enough to say what it is about
 ANSWERS_KEPT = 512
 ANSWER_AGE_S = 20.0
+EPISODES_KEPT = 1000
+SEARCHES_AT_ONCE = (os.cpu_count() or 1) + 1  # more threads would only wait for each other's turn in the interpreter
 TRANSCRIPTS_KEPT = 8
 QUESTIONS = 6
 _SENTENCE = re.compile(r"[^.!?…。！？]+[.!?…。！？]*[\"'”’)]*\s*")
@@ -54,12 +60,15 @@ class Ask:
 class Answers:
     """Searches with a short memory: typing sends the same question again and again."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, meter: SearchMeter | None = None) -> None:
         self._site = site
+        self._meter = meter or SearchMeter(site.database)
         self._kept: OrderedDict[tuple[int, Ask], tuple[float, dict[str, Any]]] = OrderedDict()
         self._overview: Overview | None = None
         self._questions: tuple[int, list[str]] = (-1, [])
         self._lock = threading.Lock()
+        self._room = threading.BoundedSemaphore(SEARCHES_AT_ONCE)
+        self._episodes: OrderedDict[str, tuple[float, Episode]] = OrderedDict()
 
     def search(self, ask: Ask) -> dict[str, Any]:
         """Return the search answer of the API, with `highlights` and `best` beside the moments."""
@@ -67,8 +76,11 @@ class Answers:
         with self._lock:
             kept = self._kept.get(key)
         if kept is not None and time.monotonic() - kept[0] < ANSWER_AGE_S:
+            self._meter.kept()
             return kept[1]
-        answer = self._search(ask)
+        with self._meter.search(), self._room:
+            answer = self._search(ask)
+        self._meter.answered(degraded=answer["degraded"] is not None)
         with self._lock:
             self._kept[key] = (time.monotonic(), answer)
             while len(self._kept) > ANSWERS_KEPT:
@@ -122,10 +134,18 @@ class Answers:
         }
 
     def _episode(self, episode_id: str) -> Episode | None:
+        kept = self._episodes.get(episode_id)
+        if kept is not None and time.monotonic() - kept[0] < ANSWER_AGE_S:
+            return kept[1]
         try:
-            return get_episode(self._site.database, episode_id)
+            episode = get_episode(self._site.database, episode_id)
         except StoreError:
             return None  # deleted a moment ago: the index follows in a second
+        with self._lock:
+            self._episodes[episode_id] = (time.monotonic(), episode)
+            while len(self._episodes) > EPISODES_KEPT:
+                self._episodes.popitem(last=False)
+        return episode
 
     def _alike(self, like: str) -> tuple[str, tuple[str, float]]:
         episode_id, _, time_text = like.partition("@")
@@ -142,15 +162,19 @@ class Answers:
 
 def marked(query: str, text: str, language: str | None) -> list[list[int]]:
     """Return the ranges [start, end] of `text` to mark, in UTF-16 code units."""
-    return [[utf16(text, start), utf16(text, end)] for start, end in highlights(query, text, language)]
+    found = marks_of(query, language).ranges(text)
+    return [[start, end] for start, end in found] if _is_plain(text) else [[utf16(text, a), utf16(text, b)] for a, b in found]
 
 
 def best_sentence(text: str, ranges: Sequence[Sequence[int]]) -> list[int]:
     """Return where the sentence lies that has most of the marked words; the first where none has any (the moment begins there)."""
-    best, best_marks = [0, utf16(text, len(text))], -1
+    best, best_marks, plain = [0, utf16(text, len(text))], -1, _is_plain(text)
+    starts = [start for start, _ in ranges]
     for match in _SENTENCE.finditer(text):
-        start, end = utf16(text, match.start()), utf16(text, match.start() + len(match.group().rstrip()))
-        marks = len({(a, b) for a, b in ranges if a >= start and b <= end})
+        start, end = match.start(), match.start() + len(match.group().rstrip())
+        if not plain:
+            start, end = utf16(text, start), utf16(text, end)
+        marks = bisect_left(starts, end) - bisect_left(starts, start)  # no word lies across the end of a sentence
         if end > start and marks > best_marks:
             best, best_marks = [start, end], marks
     return best
@@ -158,7 +182,12 @@ def best_sentence(text: str, ranges: Sequence[Sequence[int]]) -> list[int]:
 
 def utf16(text: str, offset: int) -> int:
     """Return a code point offset in UTF-16 code units."""
-    return offset if text.isascii() else offset + sum(ord(char) > 0xFFFF for char in text[:offset])
+    return offset if _is_plain(text) else offset + sum(ord(char) > 0xFFFF for char in text[:offset])
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether every character is one UTF-16 code unit."""
+    return text.isascii() or max(text) <= "\uffff"
 
 
 def whole_day(day: str, *, at_end: bool) -> str:

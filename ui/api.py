@@ -91,12 +91,12 @@ def add_api(app: FastAPI, site: Site, answers: Answers) -> None:
         episode: Annotated[list[str], Query(max_length=HEATS_MOST)],
     ) -> Response:
         """Return the heat of a question along several episodes."""
-        return reply({"heat": {key: _heat(key, q) for key in episode}}, request, LONGER)
+        return reply({"heat": _heat(episode, q)}, request, LONGER)
 
     @app.get("/api/heat/{episode_id}", tags=["search"])
     def one_heat(request: Request, episode_id: str, q: Annotated[str, Query(max_length=QUERY_CHARACTERS)] = "") -> Response:
         """Return how much each part of an episode has to do with a question, 0 to 1."""
-        return reply({"episode_id": episode_id, "query": q, "heat": _heat(episode_id, q)}, request, LONGER)
+        return reply({"episode_id": episode_id, "query": q, "heat": _heat([episode_id], q)[episode_id]}, request, LONGER)
 
     @app.get("/api/stats", tags=["catalogue"])
     def stats(request: Request) -> Response:
@@ -115,9 +115,8 @@ def add_api(app: FastAPI, site: Site, answers: Answers) -> None:
         sentence = error.sentence if isinstance(error, EarmarkError) else str(error)
         return Response(orjson.dumps({"error": sentence}), status, {"cache-control": "no-store"}, "application/json")
 
-    def _heat(episode_id: str, query: str) -> list[float]:
-        episode = find_episode(site, episode_id)
-        return heat(site.database, site.searcher, episode.id, query, episode.duration_s or 0.0, episode.language)
+    def _heat(episode_ids: Sequence[str], query: str) -> dict[str, list[float]]:
+        return heat(site.database, site.searcher, [find_episode(site, key) for key in dict.fromkeys(episode_ids)], query)
 
 
 def word_times(segment: Segment) -> list[list[int]]:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from ui.site import Site, say, texts
 
+SERVER_TEXTS = ("admin.", "gate.", "tools.", "explore.", "reference.")  # that no script of the page shows
 MODULES = ("dom.js", "address.js", "asking.js", "filters.js", "keys.js", "player.js", "frames.js", "results.js", "welcome.js")
 
 
@@ -25,7 +26,8 @@ def base_url(site: Site, request: Request) -> str:
 
 def config_json(site: Site) -> Markup:
     """Return what the page's script needs, as the inside of a JSON script element: `<` is escaped, so it cannot end the element."""
-    return script_json({"texts": dict(texts()), "brand": site.brand()})
+    shown = {key: text for key, text in texts().items() if not key.startswith(SERVER_TEXTS)}
+    return script_json({"texts": shown, "brand": site.brand()})
 
 
 def script_json(value: Any) -> Markup:

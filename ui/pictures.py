@@ -1,7 +1,7 @@
 """Pictures: covers of shows and episodes, and the card that a shared moment shows.
 
-Comes in: ids. Goes out: image bytes. A picture that the pipeline fetched lies in the data folder under `pictures/`, named by
-`picture_name(address)`; where there is none, a cover is drawn from the title. Does not know: how a picture is fetched; a page of
+Comes in: ids. Goes out: image bytes. A picture that the pipeline fetched lies in the data folder under `pictures/`, named as
+`store.pictures` says; where there is none, a cover is drawn from the title. Does not know: how a picture is fetched; a page of
 ours never names a publisher's picture, so nobody's browser calls a publisher before play is pressed.
 """
 
@@ -18,8 +18,9 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from markupsafe import Markup
 
 from store.episodes import get_episode, get_show
-from store.errors import StoreError
+from store.errors import EarmarkError, StoreError
 from store.files import write_atomic
+from store.pictures import FOLDER, picture_name, small_picture
 from store.records import Episode
 from store.transcripts import read_segments
 from ui.answers import find_episode
@@ -27,9 +28,6 @@ from ui.article import quote_at
 from ui.document import clock
 from ui.site import Site
 
-FOLDER = "pictures"
-PICTURE_PX = (320, 320)
-PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 CARD_PX = (1200, 630)
 CARDS_KEPT = 256
 CARD_MARGIN_PX = 76
@@ -79,15 +77,8 @@ def add_pictures(app: FastAPI, site: Site) -> None:
         return Response(body, media_type="image/png", headers={"cache-control": "public, max-age=86400"})
 
 
-def picture_name(address: str) -> str:
-    """Return the file name under which the picture of a web address is kept."""
-    return hashlib.sha256(address.encode()).hexdigest()[:32] + ".webp"
-
-
 def kept_picture(folder: Path, address: str) -> bytes | None:
     """Return a picture as WebP: one that was fetched, or a local file made small and kept; None where there is neither."""
-    from PIL import Image
-
     path = folder / picture_name(address)
     if path.is_file():
         return path.read_bytes()
@@ -95,16 +86,12 @@ def kept_picture(folder: Path, address: str) -> bytes | None:
     if not source.is_absolute() or not source.is_file():
         return None
     try:
-        with Image.open(source, formats=PICTURE_FORMATS) as image:
-            small = image.convert("RGB")
-            small.thumbnail(PICTURE_PX)
-            out = io.BytesIO()
-            small.save(out, "WEBP", quality=82)
-    except (OSError, ValueError, Image.DecompressionBombError):
+        small = small_picture(source)
+    except EarmarkError:
         return None  # no picture after all: a cover is drawn
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, out.getvalue())
-    return out.getvalue()
+    write_atomic(path, small)
+    return small
 
 
 def cover_svg(title: str) -> str:

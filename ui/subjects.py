@@ -11,11 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from index.search import Filters, highlights
+from index.search import Filters
 from store.database import Database
 from store.episodes import list_episodes
 from store.passages import passages_of
-from store.records import Chapter, Passage
+from store.records import Chapter, Episode, Passage
+from ui.marks import marks_of
 from ui.site import Finder
 
 HEAT_BINS = 48
@@ -63,22 +64,28 @@ def asked_questions(database: Database, count: int) -> list[str]:
     return found
 
 
-def heat(database: Database, finder: Finder, episode_id: str, query: str, duration_s: float, language: str | None) -> list[float]:
-    """Return how much each of `HEAT_BINS` equal parts of an episode has to do with `query`, 0 to 1."""
-    bins = [0.0] * HEAT_BINS
-    if duration_s <= 0 or not query.strip():
-        return bins
-    passages = passages_of(database, episode_id)
-    said = [len({passage.text[a:b].lower() for a, b in highlights(query, passage.text, language)}) for passage in passages]
-    found = finder.search(query, limit=HEAT_MOMENTS, filters=Filters(episode_ids=(episode_id,)), sort="best").moments
-    most_said, best = max(said, default=0), max((moment.score for moment in found), default=0.0)
-    for passage, count in zip(passages, said, strict=True):
-        if count:
-            _raise(bins, passage.start_s, passage.end_s, duration_s, 0.6 * count / most_said)
+def heat(database: Database, finder: Finder, episodes: Sequence[Episode], query: str) -> dict[str, list[float]]:
+    """Return, by episode id, how much each of `HEAT_BINS` equal parts of it has to do with `query`, 0 to 1. One search."""
+    strips = {episode.id: [0.0] * HEAT_BINS for episode in episodes}
+    lengths = {episode.id: episode.duration_s or 0.0 for episode in episodes}
+    asked = [episode for episode in episodes if lengths[episode.id] > 0]
+    if not asked or not query.strip():
+        return strips
+    for episode in asked:
+        passages, marks = passages_of(database, episode.id), marks_of(query, episode.language)
+        said = [len(marks.said(passage.text)) for passage in passages]
+        most_said = max(said, default=0)
+        for passage, count in zip(passages, said, strict=True):
+            if count:
+                _raise(strips[episode.id], passage.start_s, passage.end_s, lengths[episode.id], 0.6 * count / most_said)
+    filters = Filters(episode_ids=tuple(episode.id for episode in asked))
+    found = finder.search(query, limit=HEAT_MOMENTS, filters=filters, sort="best").moments
+    best = {key: max((moment.score for moment in found if moment.episode_id == key), default=0.0) for key in strips}
     for moment in found:
-        if best > 0:
-            _raise(bins, moment.start_s, moment.end_s, duration_s, max(0.0, moment.score) / best)
-    return [round(value, 3) for value in bins]
+        if best[moment.episode_id] > 0:
+            share = max(0.0, moment.score) / best[moment.episode_id]
+            _raise(strips[moment.episode_id], moment.start_s, moment.end_s, lengths[moment.episode_id], share)
+    return {key: [round(value, 3) for value in bins] for key, bins in strips.items()}
 
 
 def made_chapters(passages: Sequence[Passage], duration_s: float) -> tuple[Chapter, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 from store.errors import EarmarkError
 from ui.answers import QUERY_CHARACTERS, Answers, Ask, find_episode, whole
 from ui.document import clock
-from ui.site import Site, page_path, web_address
+from ui.site import Site, page_path, say, web_address
 
 MOMENTS_MOST = 20
 PASSAGE_MOST_S = 600.0
@@ -39,7 +39,7 @@ def add_tools(site: Site, answers: Answers) -> None:
         view = answers.overview()
         shows = tuple(item.id for item in view.shows if show.lower() in item.title.lower()) if show else ()
         if show and not shows:
-            return f"There is no show called {show!r}. Shows: {', '.join(item.title for item in view.shows)}"
+            return say("tools.no_show", show=show, shows=", ".join(item.title for item in view.shows))
         ask = Ask(
             query[:QUERY_CHARACTERS].strip(),
             shows=shows,
@@ -47,13 +47,13 @@ def add_tools(site: Site, answers: Answers) -> None:
             limit=max(1, min(MOMENTS_MOST, limit)),
         )
         if not ask.query:
-            return "Ask for something: query is empty."
+            return say("tools.empty")
         try:
             found = answers.search(ask)["moments"]
         except EarmarkError as error:
             return error.sentence
         blocks = [_moment(number, moment, base) for number, moment in enumerate(found, 1)]
-        return "\n\n".join(blocks) or f"Nothing in the catalogue fits {query!r}."
+        return "\n\n".join(blocks) or say("tools.nothing", q=query)
 
     def get_episode(episode_id: str) -> str:
         """Return one talk: title, show, date, people, chapters and its whole transcript with times.
@@ -65,14 +65,16 @@ def add_tools(site: Site, answers: Answers) -> None:
             detail, segments, _ = whole(site, find_episode(site, episode_id.strip()))
         except EarmarkError as error:
             return error.sentence
-        lines = [f"# {detail['title']}", f"{detail['show']} · {detail['published'][:10]}", f"[Play]({base}{detail['page_url']})"]
+        lines = [
+            f"# {detail['title']}",
+            f"{detail['show']} · {detail['published'][:10]}",
+            f"[{say('tools.play')}]({base}{detail['page_url']})",
+        ]
         if web_address(detail["source_url"]):
-            lines.append(f"[Publisher's page]({detail['source_url']})")
+            lines.append(f"[{say('tools.source')}]({detail['source_url']})")
         lines += [f"- {clock(chapter['start_s'])} {chapter['title']}" for chapter in detail["chapters"]]
         text = "\n".join([*lines, "", *(_line(segment.start_s, segment.speaker, segment.text) for segment in segments)])
-        return (
-            text if len(text) <= TRANSCRIPT_CHARACTERS else text[:TRANSCRIPT_CHARACTERS] + "\n… cut: use get_passage for the rest."
-        )
+        return text if len(text) <= TRANSCRIPT_CHARACTERS else text[:TRANSCRIPT_CHARACTERS] + "\n" + say("tools.cut")
 
     def get_passage(episode_id: str, start_s: float, end_s: float = 0.0) -> str:
         """Return what is said in one talk between two times, with a link that plays it. Use it to read around a moment.
@@ -88,11 +90,12 @@ def add_tools(site: Site, answers: Answers) -> None:
             return error.sentence
         end = min(end_s if end_s > start_s else start_s + 60.0, start_s + PASSAGE_MOST_S)
         said = [segment for segment in segments if segment.end_s > start_s and segment.start_s < end]
-        head = f"# {detail['title']}\n{detail['show']} · [Play from {clock(start_s)}]({base}{page_path(detail['id'], start_s)})\n"
+        play = say("tools.play_from", time=clock(start_s))
+        head = f"# {detail['title']}\n{detail['show']} · [{play}]({base}{page_path(detail['id'], start_s)})\n"
         return (
             head + "\n".join(_line(segment.start_s, segment.speaker, segment.text) for segment in said)
             if said
-            else head + "Nothing is said there."
+            else head + say("tools.silent")
         )
 
     for tool in (search_talks, get_episode, get_passage):
@@ -109,8 +112,8 @@ def _public_address(site: Site) -> str:
 def _moment(number: int, moment: dict[str, Any], base: str) -> str:
     at = clock(moment["start_s"])
     facts = " · ".join(part for part in (moment["show"], moment["published"][:10], moment["speaker"]) if part)
-    link = f"[Play from {at}]({base}{moment['page_url']}) · episode_id {moment['episode_id']}"
-    return f"## {number}. {moment['title']} at {at}\n{facts}\n\n> {moment['text']}\n\n{link}"
+    link = f"[{say('tools.play_from', time=at)}]({base}{moment['page_url']}) · episode_id {moment['episode_id']}"
+    return f"## {number}. {say('tools.at', title=moment['title'], time=at)}\n{facts}\n\n> {moment['text']}\n\n{link}"
 
 
 def _line(start_s: float, speaker: str | None, text: str) -> str:

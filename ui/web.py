@@ -20,6 +20,7 @@ from ui.explore import add_explore
 from ui.gate import Gate
 from ui.home import HeadFirst, home_blocks, home_head
 from ui.media import add_media
+from ui.metrics import SearchMeter, add_metrics
 from ui.packing import Packing
 from ui.pages import add_pages
 from ui.pictures import add_pictures
@@ -30,7 +31,10 @@ from ui.site import open_site, say
 ADMIN_COLOURS = dict.fromkeys(  # Gradio's own orange is too light for white letters
     ("color_accent", "button_primary_background_fill", "button_primary_background_fill_dark"), "#b0350f"
 )
-ADMIN_STYLE = ".dark button.selected{color:#fdba74!important} button.selected{color:#9a3412}"
+ADMIN_STYLE = (
+    ".dark button.selected{color:#fdba74!important} button.selected{color:#9a3412}"
+    "@media (max-width:30rem){.tab-container button{padding-inline:.5rem!important}}"  # all four tabs fit on a phone
+)
 MOUNT = {"footer_links": [], "run_history": False, "ssr_mode": False}
 
 
@@ -40,7 +44,8 @@ def create_app(settings: Settings) -> Any:
     import gradio as gr
 
     site = open_site(settings)
-    answers = Answers(site)
+    meter = SearchMeter(site.database)
+    answers = Answers(site, meter)
     app = gr.Server(title=settings.site_name, description=settings.tagline, docs_url=None, redoc_url=None)
     add_api(app, site, answers)
     add_media(app, site)
@@ -51,6 +56,7 @@ def create_app(settings: Settings) -> Any:
     add_embed(app, site)
     add_explore(app, site, answers)
     add_reference(app, site)
+    add_metrics(app, meter)
     login = (settings.admin_user, settings.admin_password) if settings.admin_password else None
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}  # Gradio's default faces come from a foreign host
     theme = gr.themes.Default(primary_hue="orange", neutral_hue="stone", **fonts).set(**ADMIN_COLOURS)

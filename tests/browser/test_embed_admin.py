@@ -13,6 +13,9 @@ import pytest
 from store.database import Database
 from store.jobs import cancel, list_jobs
 from tests.browser.driver import DESK, PHONE, page, site, until
+from tests.web_site import free_port, with_settings
+from ui.gate import Gate
+from ui.web import serve, stop
 
 pytestmark = pytest.mark.browser
 AXE = "axe-core@4"
@@ -55,9 +58,80 @@ def test_admin_queues_a_link() -> None:
         job = next(job for job in list_jobs(database) if job.options.get("link", "").endswith("from-the-browser.xml"))
         tab.get_by_role("tab", name="Queue").click()
         tab.locator("#queue", has_text="from-the-browser").wait_for()
+        row = tab.locator("#queue tr", has_text="from-the-browser")
+        for button, word in (
+            ("pause", "paused"),
+            ("resume", "waiting"),
+            ("cancel", "cancelled"),
+            ("retry", "waiting"),
+            ("cancel", "cancelled"),
+        ):
+            tab.locator("#job textarea, #job input").first.fill(str(job.id))
+            tab.locator(f"#{button}").click()
+            row.filter(has_text=word).first.wait_for()
+
+
+def test_admin_takes_uploads_deletes_and_knows_the_machine() -> None:
+    database = Database.in_folder(site().settings.data_dir)
+    with page(PHONE, color_scheme="dark", errors_expected=True) as tab:
+        tab.goto(f"{site().base}/admin/")
+        with tab.expect_file_chooser() as chooser:
+            tab.locator("#upload").click()
+        chooser.value.set_files({"name": "talk.mp3", "mimeType": "audio/mpeg", "buffer": b"ID3 no sound"})
+        until(
+            tab, "[...document.querySelectorAll('#told textarea, #told input')].some((e) => e.value.includes('1 files uploaded'))"
+        )
+        assert [path.name for path in (site().settings.data_dir / "uploads").rglob("*.mp3")] == ["talk.mp3"]
+        tab.get_by_role("tab", name="Episodes").click()
+        tab.locator("#episodes", has_text="Soil and worms").wait_for()
+        tab.locator("#gone textarea, #gone input").first.fill(site().ids["vimeo"])
+        tab.locator("#delete").click()
+        until(
+            tab,
+            "[...document.querySelectorAll('#gone-told textarea, #gone-told input')].some((e) => e.value.includes('remove it'))",
+        )
+        tab.get_by_role("tab", name="Machine").click()
+        tab.locator("#machine", has_text="faster-whisper").wait_for()
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")
+    for job in list_jobs(database, states=("queued",)):
         with database.write() as connection:
             cancel(connection, job.id)
-        tab.locator("#queue", has_text="cancelled").wait_for()
+
+
+def test_admin_asks_for_the_login(tmp_path: Path) -> None:
+    settings = with_settings(site().settings, data_dir=tmp_path, port=free_port(), admin_password="s3cret")
+    app = serve(settings, block=False)
+    try:
+        with page(errors_expected=True, allowed_hosts=(f":{settings.port}",)) as tab:
+            tab.goto(f"http://127.0.0.1:{settings.port}/admin/")
+            name, word = tab.locator("input").nth(0), tab.locator("input[type=password]")
+            for given in ("guess", "s3cret"):
+                word.wait_for()
+                name.fill("admin")
+                word.fill(given)
+                assert tab.locator("#add").count() == 0
+                tab.get_by_role("button", name="Login").click()
+                tab.wait_for_timeout(500)
+            tab.locator("#add").wait_for()
+            assert "folder of this machine" not in tab.locator("body").inner_text()
+    finally:
+        stop(app)
+
+
+def test_only_named_sites_may_frame_the_embed() -> None:
+    gate = Gate(None, with_settings(site().settings, embed_origins=("https://club.example",)))  # type: ignore[arg-type]
+    policy = dict(gate._policy("/embed"))[b"content-security-policy"].decode()
+    assert policy.endswith("frame-ancestors https://club.example")
+    with page(allowed_hosts=("club.example",), errors_expected=True) as tab:
+        tab.route(
+            "http://club.example/",
+            lambda route: route.fulfill(content_type="text/html", body=f'<iframe src="{site().base}/embed?q=worm">'),
+        )
+        tab.route("**/embed?**", lambda route: (answer := route.fetch()) and route.fulfill(
+            response=answer, headers=answer.headers | {"content-security-policy": policy}))  # fmt: skip
+        tab.goto("http://club.example/")  # http, not https: another origin than the one named
+        tab.wait_for_timeout(1200)
+        assert tab.frame_locator("iframe").locator(".moment").count() == 0
 
 
 @lru_cache(maxsize=1)

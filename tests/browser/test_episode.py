@@ -191,3 +191,26 @@ def test_without_script() -> None:
         assert "An earthworm pulls" in tab.locator("article").inner_text()
         tab.locator("form input").fill("comet")
         assert tab.locator("form").get_attribute("action") == "/"
+
+
+def test_take_away() -> None:
+    with page(accept_downloads=True) as tab:
+        open_episode(tab, "soil")
+        tab.locator("summary", has_text="Take away").click()
+        for name, ending in (("SRT", ".srt"), ("Markdown", ".md"), ("ZIP", ".zip")):
+            with tab.expect_download() as download:
+                tab.locator(".take a", has_text=name).click()
+            assert download.value.suggested_filename.endswith(ending)
+        tab.locator(".copylink[data-what=quote]").click()
+        until(tab, f"{ROOT}.querySelector('[data-told]')")
+        quote = tab.evaluate("navigator.clipboard.readText()")
+        assert quote.startswith("“Welcome back") and f"/e/{site().ids['soil']}?t=" in quote
+
+
+def test_a_link_to_a_moment_stands_at_the_sentence_also_on_a_phone() -> None:
+    with page(PHONE, color_scheme="dark") as tab:
+        open_episode(tab, "long", "?t=5400")
+        until(tab, f"(() => {{ const box = {ROOT}.querySelector('.s.target').getBoundingClientRect();"
+                   " return box.top > 0 && box.bottom < innerHeight; })()")  # fmt: skip
+        assert float(tab.locator(".s.target").get_attribute("data-t")) == 5400.0
+        assert "1:30:00" in tab.locator("article").inner_text()

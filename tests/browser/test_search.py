@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from store.overview import read_overview
 from tests.browser.driver import DESK, PHONE, page, site, until
+from ui.atlas import Subject
+from ui.explore import explore_page
 
 pytestmark = pytest.mark.browser
+
+ROOT = "document.querySelector('ear-mark').shadowRoot"
 
 
 def ready(tab, path: str = "/"):
@@ -177,3 +182,99 @@ def test_the_outer_page_of_a_space_follows() -> None:
         tab.locator("ear-mark #q").fill("comet")
         until(tab, "window.told.length > 0")
         assert tab.evaluate("window.told.at(-1)") == [{"queryString": "?q=comet", "hash": ""}, "https://huggingface.co"]
+
+
+def test_a_moment_says_everything() -> None:
+    with page(PHONE, color_scheme="dark") as tab:
+        ready(tab, "/?q=earthworm+compost")
+        group = tab.locator(".group", has_text="Soil and worms").first
+        group.locator(".moment").first.wait_for()
+        assert group.locator("img.cover").evaluate("async (e) => { await e.decode(); return e.naturalWidth; }") > 0
+        facts = group.locator(".facts").inner_text()
+        assert "Garden Hour" in facts and "2026" in facts and "2 min" in facts
+        assert group.locator(".speaker").first.inner_text() == "Ada Green"
+        assert group.locator(".moment .play").first.inner_text().strip()[0].isdigit()
+        assert group.locator(".heat .tick").count() >= 1
+        until(tab, f"{ROOT}.querySelector('.heat').style.backgroundImage.includes('linear-gradient')")
+        shown = tab.locator("[data-episode].group").evaluate_all("all => all.map((one) => one.dataset.episode)")
+        assert len(shown) == len(set(shown))  # several moments of one talk are one group
+        until(tab, f"{ROOT}.querySelector('[role=status]').textContent.includes('moment')")
+        strip = group.locator(".heat").bounding_box()
+        group.locator(".heat").click(position={"x": strip["width"] / 2, "y": 3})
+        until(tab, f"Math.abs(({ROOT}.querySelector('audio')?.currentTime ?? 0) - 60) < 5")
+
+
+def test_meaning_alone_says_so_and_marks_its_best_sentence() -> None:
+    with page() as tab:
+        box = ready(tab)
+        box.fill("gardening invertebrates")
+        tab.locator(".meaning").wait_for()
+        tab.locator(".best.meant").first.wait_for()
+        assert tab.locator("mark").count() == 0
+        box.fill("earthworms")
+        tab.locator("mark").first.wait_for()
+        assert tab.locator(".meaning").count() == 0
+
+
+def test_filters_order_and_quotes() -> None:
+    with page() as tab:
+        box = ready(tab, "/?q=the+water+sun")
+        tab.locator(".moment").first.wait_for()
+        tab.locator("select[name=show]").select_option(label="Night Sky")
+        until(tab, "location.search.includes('show=')")
+        until(tab, f"[...{ROOT}.querySelectorAll('.group .facts')].every((e) => e.textContent.includes('Night Sky'))")
+        tab.locator("select[name=date]").select_option(label="2023")
+        tab.locator(".nothing button", has_text="without the filters").click()
+        until(tab, "!location.search.includes('show=') && !location.search.includes('since=')")
+        tab.locator("select[name=sort]").select_option("newest")
+        until(tab, "location.search.includes('sort=newest')")
+        tab.locator(".group h2", has_text="Rain barrels").first.wait_for()
+        until(tab, f"{ROOT}.querySelector('.group h2').textContent === 'Rain barrels'")
+        box.fill('"fallen leaves down"')
+        until(tab, f"[...{ROOT}.querySelectorAll('.group h2')].map((e) => e.textContent).join() === 'Soil and worms'")
+        assert tab.locator("mark").all_inner_texts()[:3] == ["fallen", "leaves", "down"]
+
+
+def test_more_moments_come_when_the_reader_gets_there() -> None:
+    with page(PHONE) as tab:
+        asked: list[str] = []
+        tab.on("request", lambda request: asked.append(request.url) if "/api/search" in request.url else None)
+
+        def many(route) -> None:
+            answer = route.fetch().json()
+            want = int(route.request.url.rpartition("limit=")[2])
+            for key in ("moments", "highlights", "best"):
+                answer[key] = (answer[key] * want)[:want]
+            route.fulfill(json=answer)
+
+        tab.route("**/api/search**", many)
+        ready(tab, "/?q=water")
+        tab.locator(".more").wait_for()
+        assert len(asked) == 1 and asked[0].endswith("limit=10")
+        tab.mouse.wheel(0, 20_000)
+        until(tab, f"!{ROOT}.querySelector('.more')")
+        assert asked[-1].endswith("limit=100")
+
+
+def test_light_and_dark_by_hand_are_remembered() -> None:
+    paper = "getComputedStyle(document.querySelector('ear-mark')).backgroundColor"
+    with page(color_scheme="light") as tab:
+        ready(tab)
+        light = tab.evaluate(paper)
+        tab.locator("nav button").click()
+        dark = tab.evaluate(paper)
+        assert light != dark
+        ready(tab, "/?q=water")
+        assert tab.evaluate(paper) == dark
+
+
+def test_the_map_leads_into_search() -> None:
+    subjects = [Subject(("worm", "compost"), 0.6, 300, 300, 180), Subject(("comet", "tail"), 0.4, 700, 300, 140)]
+    running = site().app.state.site
+    html = explore_page(running, read_overview(running.database), subjects)
+    with page(PHONE) as tab:
+        tab.route("**/explore", lambda route: route.fulfill(content_type="text/html", body=html))
+        ready(tab, "/explore")
+        tab.locator(".map a", has_text="comet").click()
+        tab.locator(".group h2", has_text="Comets").first.wait_for()
+        assert "q=comet" in tab.url and tab.locator("#q").input_value() == "comet tail"

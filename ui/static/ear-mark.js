@@ -10,9 +10,10 @@ import { Player } from "./player.js";
 import { quoteText, resultList } from "./results.js";
 import { nothing, welcome } from "./welcome.js";
 
-const FIRST_MOMENTS = 20;
+const FIRST_MOMENTS = 10; // more than a screen; the others come when the reader gets there
 const ALL_MOMENTS = 100;
-const HEAT_WAIT_MS = 220; // the strips are refined once typing rests
+const HEAT_WAIT_MS = 350; // the strips are refined once typing rests,
+const HEATS_FIRST = 6; // first those that are in sight
 const ANNOUNCE_WAIT_MS = 700;
 
 class EarMark extends HTMLElement {
@@ -25,6 +26,7 @@ class EarMark extends HTMLElement {
     this.asking = new Asking();
     this.player = new Player();
     this.limit = FIRST_MOMENTS;
+    this.scrolledTo = [];
     this.build();
     this.applyBrand();
     if (article && this.state.view !== "search") this.showArticle(article);
@@ -77,6 +79,7 @@ class EarMark extends HTMLElement {
   }
 
   listen() {
+    window.addEventListener("scroll", () => { for (const act of this.scrolledTo.splice(0)) act(); }, { passive: true });
     window.addEventListener("popstate", () => {
       this.state = address.read();
       this.box.value = this.state.q;
@@ -175,13 +178,16 @@ class EarMark extends HTMLElement {
     performance.mark("earmark-asked");
     const answer = await this.asking.get(`/api/search?${query}`);
     if (!answer || this.state !== state) return;
+    this.reached?.disconnect();
+    this.scrolledTo = []; // what waits for the reader to scroll through these moments
     const groups = resultList(answer, this.acts());
+    const meant = groups.length > 0 && state.q.trim() !== "" && !state.like && answer.highlights.every((ranges) => ranges.length === 0);
     this.results.replaceChildren(...(groups.length ? groups : [nothing(state, this.acts())]));
-    if (answer.moments.length >= this.limit && this.limit < ALL_MOMENTS)
-      this.results.append(h("button", { type: "button", class: "quiet more", onclick: () => { this.limit = ALL_MOMENTS; this.showResults(state); } }, say("results.more")));
+    if (answer.moments.length >= this.limit && this.limit < ALL_MOMENTS) this.offerMore(state);
     const sum = groups.length ? `${count("results.count", answer.moments.length)} ${count("results.in", groups.length)}` : "";
     const like = state.like && say("results.like_title", { time: clock(+state.like.split("@")[1]) });
     this.status.replaceChildren(...[like && h("strong", {}, like, " · "), sum, sum && h("span", { class: "took" }, ` · ${say("results.took", { ms: Math.round(answer.took_ms) })}`),
+      meant && h("span", { class: "meaning" }, say("results.meant")),
       answer.degraded && h("span", { class: "degraded" }, say(`results.degraded_${answer.degraded}`))].filter(Boolean));
     this.paintPlaying();
     this.heatTimer = setTimeout(() => this.refineHeat(state, answer), HEAT_WAIT_MS);
@@ -189,9 +195,26 @@ class EarMark extends HTMLElement {
     this.announceTimer = setTimeout(() => { this.live.textContent = sum || say("nothing.title", { q: state.q }); }, ANNOUNCE_WAIT_MS);
   }
 
-  async refineHeat(state, answer) {
-    const ids = [...new Set(answer.moments.map((moment) => moment.episode_id))].slice(0, 20);
+  /** Put a button under the first moments; reaching it by scrolling presses it. */
+  offerMore(state) {
+    const more = () => {
+      if (this.state !== state || this.limit === ALL_MOMENTS) return;
+      this.limit = ALL_MOMENTS;
+      this.showResults(state).catch(() => {}); // the first moments stay
+    };
+    const button = h("button", { type: "button", class: "quiet more", onclick: more }, say("results.more"));
+    this.results.append(button);
+    this.scrolledTo.push(() => {
+      this.reached = new IntersectionObserver((seen) => { if (seen.some((one) => one.isIntersecting)) more(); }, { rootMargin: "300px" });
+      this.reached.observe(button);
+    });
+  }
+
+  async refineHeat(state, answer, from = 0) {
+    const all = [...new Set(answer.moments.map((moment) => moment.episode_id))].slice(0, 20);
+    const ids = from ? all.slice(from) : all.slice(0, HEATS_FIRST);
     if (!state.q || !ids.length) return;
+    if (!from && all.length > HEATS_FIRST) this.scrolledTo.push(() => this.refineHeat(state, answer, HEATS_FIRST));
     const query = new URLSearchParams([["q", state.q], ...ids.map((id) => ["episode", id])]);
     try {
       const { heat } = await getJson(`/api/heat?${query}`);

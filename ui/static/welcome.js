@@ -41,7 +41,7 @@ export function nothing(state, acts) {
   const ways = [];
   if (filters(state)) ways.push(h("button", { type: "button", class: "quiet", onclick: acts.clearFilters }, say("nothing.clear")));
   if (state.q.includes('"')) ways.push(h("button", { type: "button", class: "quiet", onclick: () => acts.ask(state.q.replaceAll('"', "")) }, say("nothing.unquote")));
-  return h("div", { class: "nothing" }, h("h2", {}, say("nothing.title", { q: state.q })), h("p", {}, say("nothing.hint")), ways);
+  return h("div", { class: "nothing" }, h("h2", {}, say("nothing.title", { q: state.q.replaceAll('"', "").trim() })), h("p", {}, say("nothing.hint")), ways);
 }
 
 function emptyCatalogue() {
