@@ -35,11 +35,11 @@ CUT_S = 45.0
 LONGEST_RUN_S = 1500.0
 
 
-def make_recordings(folder: Path, count: int) -> None:
-    """Write `count` different recordings of `CUT_S` seconds, cut out of the samples."""
+def make_recordings(folder: Path, count: int, cut_s: float = CUT_S) -> None:
+    """Write `count` different recordings of `cut_s` seconds, cut out of the samples."""
     folder.mkdir(parents=True)
     sounds = [np.concatenate(list(blocks(path))) for path in sorted((REPOSITORY / "samples").glob("*.mp3"))]
-    length = int(CUT_S * SAMPLE_RATE_HZ)
+    length = int(cut_s * SAMPLE_RATE_HZ)
     for number in range(count):
         sound = sounds[number % len(sounds)]
         start = (number // len(sounds)) * length // 3 % max(1, len(sound) - length)

@@ -39,7 +39,7 @@ SURE = 0.8
 PAD_S = 0.4  # kept on both sides of a span: soft consonants, and Whisper's starts are .2-.3 s early
 KEPT_PAUSE_S = 1.0  # pauses up to this stay as they are inside a chunk; longer ones are cut out
 CHUNK_S = 29.0  # Whisper sees 30 s; the last second stays silent, so that no word is cut
-EARLIEST_CUT = 0.6  # a chunk is cut at the longest pause after this share of its length
+EARLIEST_CUT = 0.8  # a chunk is cut at the longest pause after this share of its length
 
 
 @dataclass(frozen=True, slots=True)

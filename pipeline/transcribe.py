@@ -26,7 +26,7 @@ from store.settings import Settings
 from store.weights import Weights, find_whisper
 
 ENGINES = ("onnx-whisper", "faster-whisper", "openai-whisper")
-PLAN_VERSION = "speech-2"  # changes when the same recording would be cut otherwise
+PLAN_VERSION = "speech-3"  # changes when the same recording would be cut otherwise
 CPU_MODEL, GPU_MODEL = "base", "large-v3-turbo"
 CPU_BATCH, GPU_BATCH = 8, 16  # of a GPU the first of the sizes that are tried ...
 GPU_LARGEST_BATCH = 128  # ... and the last
