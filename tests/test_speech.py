@@ -62,10 +62,10 @@ def test_a_plan_holds_all_speech_in_order_and_no_chunk_is_too_long(spans: list[S
 
 
 def test_a_full_chunk_ends_at_the_longest_pause_of_its_last_part() -> None:
-    spans = [(0.0, 9.0), (9.3, 20.0), (21.5, 26.0), (26.3, 35.0)]
+    spans = [(0.0, 9.0), (10.8, 24.0), (25.2, 27.5), (27.8, 35.0)]
     plan = pack(spans, duration_s=40)
-    assert len(plan) == 2
-    assert plan[0][-1][1] < 21 < plan[1][0][0] + 0.5
+    assert len(plan) == 2  # at the pause of 1.2 s: the one of 1.8 s lies too far ahead
+    assert plan[0][-1][1] < 25 < plan[1][0][0] + 0.5
 
 
 def test_times_in_a_chunk_become_times_in_the_recording() -> None:
