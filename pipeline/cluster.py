@@ -13,7 +13,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.decoding import Decoding, Take
@@ -60,22 +60,37 @@ class EngineHolder:
 
 
 class RemoteEngine:
-    """The driver's view of the engines on the nodes: an `Engine` whose every call goes to one of them."""
+    """The driver's view of the engines on the nodes: an `Engine` whose every call goes to one that lives."""
 
     lanes = 1  # the driver alone hands out batches
 
-    def __init__(self, actor: Any) -> None:
-        """Ask an actor what it opened."""
-        self._actor = actor
-        self.name, self.model, self.device, self.compute_type, self.batch_size = _get(actor.describe.remote())
+    def __init__(self, actors: list[Any], start: Callable[[], Any]) -> None:
+        """Ask an actor what it opened. `actors` is the driver's own list; `start` starts another where none is left."""
+        self._actors, self._start = actors, start
+        self.name, self.model, self.device, self.compute_type, self.batch_size = self._ask("describe")
 
     def detect_language(self, audios: Sequence[Samples]) -> list[dict[str, float]]:
         """Return each sound's probability of every language."""
-        return list(_get(self._actor.detect_language.remote(list(audios))))
+        return list(self._ask("detect_language", list(audios)))
 
     def transcribe(self, chunks: Sequence[Chunk]) -> Iterator[list[Segment]]:
         """Yield one list of segments a chunk, in order."""
-        yield from _get(self._actor.transcribe.remote(list(chunks)))
+        yield from self._ask("transcribe", list(chunks))
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        import ray
+
+        for _ in range(MAX_DEATHS):
+            if not self._actors:
+                self._actors.append(self._start())
+            actor = self._actors[0]
+            try:
+                return _get(getattr(actor, method).remote(*arguments))
+            except ray.exceptions.RayActorError as error:  # its node went, perhaps before it ever ran
+                log.warning("actor died: %s", error)
+                if actor in self._actors:
+                    self._actors.remove(actor)
+        raise EngineError("one engine after the other died", where="cluster", next_step="Look at Ray's log: ray logs")
 
     def decode(self, chunks: Sequence[Chunk], temperature: float = 0.0) -> list[Decoded]:
         """Unchecked decoding stays on the node."""
@@ -156,19 +171,17 @@ class ClusterDecoding(Decoding):
 
     def _open(self, settings: Settings) -> Engine:
         key = (settings.engine, settings.model)
-        actors = self._actors.setdefault(key, [])
-        if not actors:
-            actors.append(self._new_actor(settings))
-        return RemoteEngine(actors[0])
+        return RemoteEngine(self._actors.setdefault(key, []), lambda: self._new_actor(settings))
 
     def _new_actor(self, settings: Settings) -> Any:
         import ray
 
         on_gpu = settings.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
-        resources = {"num_gpus": settings.ray_gpus} if on_gpu else {"num_cpus": settings.threads or 1}
+        # On a GPU the batches in flight share an engine, as lanes do on one machine; a CPU core has an engine of its own.
+        share = {"num_gpus": settings.ray_gpus, "max_concurrency": IN_FLIGHT} if on_gpu else {"num_cpus": 1}
         # No restarts and no retries by Ray: the driver sees the death and queues the batch again.
-        holder = ray.remote(**resources, max_restarts=0, max_task_retries=0)(EngineHolder)
-        return holder.remote(settings)
+        holder = ray.remote(**share, max_restarts=0, max_task_retries=0)(EngineHolder)
+        return holder.remote(settings if on_gpu else replace(settings, threads=1))
 
     def _grow(self, takes: Sequence[Take]) -> None:
         """Start actors on nodes that are free, one engine key after the other."""
@@ -181,7 +194,7 @@ class ClusterDecoding(Decoding):
         for take in takes:
             settings, actors = take.settings, self._actors.setdefault(take.engine_key, [])
             on_gpu = settings.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
-            room = int(free.get("GPU", 0) / settings.ray_gpus) if on_gpu else int(free.get("CPU", 0) / (settings.threads or 1))
+            room = int(free.get("GPU", 0) / settings.ray_gpus) if on_gpu else int(free.get("CPU", 0))
             wanted = settings.ray_actors - len(actors) if settings.ray_actors else max(room, 0 if actors else 1)
             for _ in range(max(0, wanted)):
                 actors.append(self._new_actor(settings))
