@@ -6,7 +6,7 @@ are used up; then it lets a last run finish. An undisturbed run of the same reco
 
 lost: episodes without a transcript or not searchable · duplicated: chunks decoded again after they were committed, second
 transcripts, second passages · torn: transcripts that differ from the reference, files left half-written, a damaged database ·
-max_repeated_batches: the most batches that one killed worker had in hand.
+interrupted: batches that were in hand when their worker was killed · max_repeated_batches: the most of one killed worker.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from store.transcripts import read_segments
 REPOSITORY = Path(__file__).parents[1]
 CUT_S = 45.0
 LONGEST_RUN_S = 1500.0
+LONGEST_START_S = 30.0  # until a worker decodes
+AIMED = 0.8  # of the kills come while a batch is in hand; the others at any time, also while a worker starts
 
 
 def make_recordings(folder: Path, count: int, cut_s: float = CUT_S) -> None:
@@ -108,7 +110,9 @@ def torture(catalogue: Catalogue, kills: int, seed: int) -> int:
     done, deadline = 0, time.monotonic() + LONGEST_RUN_S
     driver = catalogue.start()
     while done < kills and time.monotonic() < deadline:
-        time.sleep(dice.uniform(0.5, 5.0))
+        if dice.random() < AIMED:
+            wait_for_a_batch(catalogue, driver)
+        time.sleep(dice.uniform(0.0, 3.0))
         if driver.poll() is not None:
             if jobs.next_due_at(catalogue.database, ("fetch", "transcribe", "index")) is None:
                 break
@@ -125,6 +129,15 @@ def torture(catalogue: Catalogue, kills: int, seed: int) -> int:
     if driver.poll() is None:
         driver.wait(timeout=LONGEST_RUN_S)
     return done
+
+
+def wait_for_a_batch(catalogue: Catalogue, driver: subprocess.Popen[bytes]) -> None:
+    """Wait until the workers that live now have begun a batch, so that the kill finds them at work and not at their start."""
+    begun = sum(row["text"] == "decode" for row in catalogue.log())
+    for _ in range(int(LONGEST_START_S / 0.1)):
+        if driver.poll() is not None or sum(row["text"] == "decode" for row in catalogue.log()) > begun:
+            return
+        time.sleep(0.1)
 
 
 def forgive(catalogue: Catalogue) -> None:
@@ -161,6 +174,7 @@ def judge(catalogue: Catalogue, reference: dict[str, str], count: int) -> dict[s
         "lost": missing,
         "duplicated": again + second + twice,
         "torn": sum(texts.get(title, text) != text for title, text in reference.items()) + damaged + halves,
+        "interrupted": sum(map(len, open_batches.values())),
         "max_repeated_batches": max((len(batches) for batches in open_batches.values()), default=0),
     }
 

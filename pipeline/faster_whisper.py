@@ -24,16 +24,17 @@ FRAMES_PER_S = 100  # of the mel spectrogram
 TOKENS_PER_SPEECH_S = 10  # enough for any language; a loop must not fill the model's whole context
 SPARE_TOKENS = 40
 CONTEXT_TOKENS = 448
-GPU_LANES = 2  # while one batch is on the GPU, the CPU makes the spectrograms of the next
 
 
 class FasterWhisper:
     """CTranslate2's Whisper: greedy, batched, word times by alignment."""
 
-    def __init__(self, folder: Path, *, label: str, device: str, compute_type: str, threads: int, batch_size: int) -> None:
-        """Load a CTranslate2 folder. Raises `WeightsError` or `EngineError`.
+    def __init__(
+        self, folder: Path, *, label: str, device: str, compute_type: str, threads: int, batch_size: int, lanes: int = 1
+    ) -> None:
+        """Load a CTranslate2 folder. `lanes` batches may be decoded at once; they share the `threads` of a CPU.
 
-        On a CPU each of `threads` decodes batches of its own: one thread a batch wastes nothing on waiting for another.
+        Raises `WeightsError` or `EngineError`.
         """
         import ctranslate2
         import faster_whisper
@@ -45,10 +46,10 @@ class FasterWhisper:
         self.device = device
         self.compute_type = compute_type
         self.batch_size = batch_size
-        self.lanes = max(1, threads) if device == "cpu" else GPU_LANES
+        self.lanes = lanes
         try:
             self._whisper: Any = ctranslate2.models.Whisper(
-                str(folder), device=device, compute_type=compute_type, intra_threads=1, inter_threads=self.lanes
+                str(folder), device=device, compute_type=compute_type, intra_threads=max(1, threads // lanes), inter_threads=lanes
             )
             self._tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except (RuntimeError, ValueError) as error:

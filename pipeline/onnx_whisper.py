@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.faster_whisper import FasterWhisper
 from pipeline.recording import Samples
@@ -25,7 +26,7 @@ from store.weights import Weights, models_folder
 class OnnxWhisper(FasterWhisper):
     """CTranslate2's Whisper with another encoder in front: greedy, batched, word times by alignment."""
 
-    def __init__(self, weights: Weights, settings: Settings, *, threads: int, batch_size: int) -> None:
+    def __init__(self, weights: Weights, settings: Settings, *, threads: int, batch_size: int, lanes: int = 1) -> None:
         """Load the decoder, and the encoder, which is converted the first time. Raises `WeightsError` or `EngineError`."""
         import onnxruntime
 
@@ -36,10 +37,11 @@ class OnnxWhisper(FasterWhisper):
             compute_type="int8",
             threads=threads,
             batch_size=batch_size,
+            lanes=lanes,
         )
         self.name = f"onnx-whisper {onnxruntime.__version__}"
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1  # each lane runs in its own thread
+        options.intra_op_num_threads, options.inter_op_num_threads = max(1, threads // lanes), 1
         options.enable_cpu_mem_arena = False
         graph = encoder_graph(weights, settings)
         try:
@@ -52,8 +54,13 @@ class OnnxWhisper(FasterWhisper):
     def _encode(self, audios: Sequence[Samples], length_s: float) -> Any:
         import ctranslate2
 
+        encoded: npt.NDArray[np.float32] | None = None
         try:
-            encoded = [self._encoder.run(None, {"mel": mel.astype(np.float32)})[0] for mel in self._mels(audios, length_s)]
+            for index, mel in enumerate(self._mels(audios, length_s)):
+                (found,) = self._encoder.run(None, {"mel": mel.astype(np.float32)})
+                if encoded is None:
+                    encoded = np.empty((len(audios), *found.shape[1:]), dtype=np.float32)
+                encoded[index] = found[0]
         except Exception as error:
             text = _first_line(error)
             if "alloc" in text.lower():
@@ -61,7 +68,7 @@ class OnnxWhisper(FasterWhisper):
                     f"the encoder ran out of memory ({text})", where="cpu", next_step="Lower EARMARK_THREADS"
                 ) from error
             raise EngineError(f"the encoder failed ({text})", where="cpu", next_step="Try --engine faster-whisper") from error
-        return ctranslate2.StorageView.from_array(np.concatenate(encoded))
+        return ctranslate2.StorageView.from_array(encoded)
 
 
 def encoder_graph(weights: Weights, settings: Settings) -> Path:

@@ -30,6 +30,9 @@ PLAN_VERSION = "speech-3"  # changes when the same recording would be cut otherw
 CPU_MODEL, GPU_MODEL = "base", "large-v3-turbo"
 CPU_BATCH, GPU_BATCH = 8, 16  # of a GPU the first of the sizes that are tried ...
 GPU_LARGEST_BATCH = 128  # ... and the last
+GPU_LANES = 2  # while one batch is on the GPU, the CPU makes the spectrograms of the next
+MEMORY_SHARE = 0.25  # of the machine's memory that decoding may take on a CPU ...
+CHUNK_SHARE = 0.26  # ... where a chunk takes at most this share of the weights' size (half precision) for its keys and values
 LANGUAGE_CHUNKS = 3  # a recording's language is that of its longest chunks, from beginning, middle and end ...
 LANGUAGE_S = 10.0  # ... of which this much is heard
 HUGE_PAGES = "glibc.malloc.hugetlb=1"  # a fifth of CTranslate2's time on a CPU is page faults without (FACTS)
@@ -208,7 +211,8 @@ def _open(settings: Settings, device: str) -> Engine:
     weights = find_whisper((GPU_MODEL if gpu else CPU_MODEL) if settings.model == "auto" else settings.model, settings)
     kind = _fastest(settings, device, weights) if settings.engine == "auto" else settings.engine
     threads = threads_of(settings)
-    batch_size = settings.batch_size or (GPU_BATCH if gpu else CPU_BATCH)
+    lanes, batch_size = (GPU_LANES, GPU_BATCH) if gpu else shares(threads, weights.size_bytes, memory_bytes())
+    batch_size = settings.batch_size or batch_size
     if kind == "onnx-whisper":
         if gpu or settings.compute_type not in ("auto", "int8"):
             raise SettingsError(
@@ -218,7 +222,7 @@ def _open(settings: Settings, device: str) -> Engine:
             )
         from pipeline.onnx_whisper import OnnxWhisper
 
-        return OnnxWhisper(weights, settings, threads=threads, batch_size=batch_size)
+        return OnnxWhisper(weights, settings, threads=threads, batch_size=batch_size, lanes=lanes)
     if kind == "faster-whisper":
         from pipeline.faster_whisper import FasterWhisper
 
@@ -230,6 +234,7 @@ def _open(settings: Settings, device: str) -> Engine:
             compute_type=compute_type,
             threads=threads,
             batch_size=batch_size,
+            lanes=lanes,
         )
     from pipeline.openai_whisper import OpenaiWhisper
 
@@ -242,6 +247,21 @@ def _fastest(settings: Settings, device: str, weights: Weights) -> str:
     if device == "mps" or weights.format == "openai":
         return "openai-whisper"  # CTranslate2 knows neither
     return "onnx-whisper" if device == "cpu" and settings.compute_type in ("auto", "int8") else "faster-whisper"
+
+
+def shares(threads: int, weights_bytes: int, memory: int) -> tuple[int, int]:
+    """Return how many batches a CPU decodes at once, and of how many chunks: a thread each, as far as memory goes."""
+    room = max(1, int(MEMORY_SHARE * memory / max(1.0, CHUNK_SHARE * weights_bytes)))
+    lanes = min(threads, room)
+    return lanes, min(CPU_BATCH, max(1, room // lanes))
+
+
+def memory_bytes() -> int:
+    """Return the memory that this machine, or the container around this process, has."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 << 30
+    limit = Path("/sys/fs/cgroup/memory.max")
+    allowed = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
+    return min(total, int(allowed)) if allowed.isdigit() else total
 
 
 def _try(engine: Engine) -> None:

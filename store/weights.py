@@ -89,6 +89,13 @@ class Weights:
     label: str  # "base@d01c3014"
     format: Format
 
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of the tensors' files."""
+        if self.path.is_file():
+            return self.path.stat().st_size
+        return sum(path.stat().st_size for path in self.path.iterdir() if path.suffix in (".bin", ".safetensors", ".pt"))
+
 
 def models_folder(settings: Settings) -> Path:
     """Return the folder for joined, converted and downloaded models."""

@@ -12,7 +12,7 @@ from pipeline.batches import fastest_batch_size, in_batches, padded_s
 from pipeline.openai_whisper import OpenaiWhisper, cheapest_path
 from pipeline.recording import SAMPLE_RATE_HZ
 from pipeline.speech import Chunk
-from pipeline.transcribe import Engine, open_engine
+from pipeline.transcribe import Engine, open_engine, shares
 from pipeline.words import Decoded, aligned_words, in_recording, segments_of
 from store.errors import EngineError, OutOfMemory, SettingsError, WeightsError
 from store.records import Word
@@ -151,6 +151,15 @@ def test_the_batch_size_is_found_by_trying() -> None:
     assert cost(0.1, 0.1, 1000) == 16  # the device is busy with 16 already
     assert cost(1.0, 0.001, 40) == 32  # 64 do not fit
     assert cost(1.0, 0.001, 3) == 8  # not even the first: the engine halves further as it works
+
+
+def test_a_cpu_s_batches_fit_its_memory() -> None:
+    base, large = 145 << 20, 3_090 << 20  # bytes of the weights
+    assert shares(2, base, 16 << 30) == (2, 8)
+    assert shares(16, base, 64 << 30) == (16, 8)
+    lanes, chunks = shares(16, large, 16 << 30)
+    assert 1 <= lanes * chunks <= 6  # half a gigabyte each
+    assert shares(8, large, 1 << 30) == (1, 1)
 
 
 def test_batches_hold_one_language_and_one_length() -> None:
