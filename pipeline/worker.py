@@ -28,6 +28,7 @@ from pipeline.transcribe import threads_of
 from store import episodes, jobs, passages, transcripts
 from store.database import Database
 from store.errors import EarmarkError
+from store.files import sha256_of
 from store.jobs import Job
 from store.logs import open_log
 from store.records import JobKind, Passage, Segment
@@ -214,8 +215,14 @@ class Worker:
         captions = None if settings.captions == "ignore" else fetch_captions(episode, settings)
         if captions is not None:
             head, segments = captions
+            here = Path(episode.media_url)  # a recording of this machine can be played where it lies; others stay the publisher's
+            sha256 = sha256_of(here) if here.is_absolute() and here.is_file() else ""
             with self.database.write() as connection:
                 jobs.fence(connection, job)
+                if sha256:
+                    size_bytes, duration_s = here.stat().st_size, episode.duration_s
+                    recording_id = episodes.save_recording(connection, sha256, str(here), size_bytes, duration_s)
+                    episodes.set_recording(connection, episode.id, recording_id)
                 transcript_id = transcripts.save_transcript(connection, head, segments, None)
                 episodes.set_transcript(connection, episode.id, transcript_id)
                 if episode.duration_s is None and segments:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import time
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +16,7 @@ from store.database import Database
 from store.jobs import list_jobs
 from store.settings import Settings
 from tests.web_site import HOSTILE, Running, running_site, with_settings
+from ui.answers import SEARCHES_AT_ONCE, Answers, Ask
 from ui.desk import Desk
 from ui.gate import Bucket, Gate
 from ui.site import Site, video_of, web_address
@@ -282,3 +285,25 @@ def test_the_machine_says_what_was_really_used(site: Running) -> None:
     rows = dict(Desk(Site(site.settings, database, None), database).machine())  # type: ignore[arg-type]
     assert rows["Engine last used"] == "faster-whisper" and rows["Model last used"] == "base@sha256:0"
     assert "free of" in rows["Disk"] and "windows, made with" in rows["Index"] and rows["Workers"] == "none at work now"
+
+
+def test_a_question_that_was_typed_over_is_not_searched(site: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[str] = []
+
+    def slow(_: Answers, asked: Ask) -> dict[str, object]:
+        searched.append(asked.query)
+        time.sleep(0.8)
+        return {"moments": [], "degraded": None}
+
+    monkeypatch.setattr(Answers, "_search", slow)
+    lines = []
+    for number in range(SEARCHES_AT_ONCE + 3):
+        lines.append(socket.create_connection(("127.0.0.1", site.settings.port)))
+        lines[-1].sendall(f"GET /api/search?q=held+{number} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        time.sleep(0.05)
+    for line in lines[SEARCHES_AT_ONCE : SEARCHES_AT_ONCE + 2]:
+        line.close()
+    assert lines[-1].recv(20).startswith(b"HTTP/1.1 200")
+    assert len(searched) == SEARCHES_AT_ONCE + 1 and searched[-1] == f"held {SEARCHES_AT_ONCE + 2}"
+    for line in lines:
+        line.close()

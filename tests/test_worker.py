@@ -171,3 +171,23 @@ def test_a_show_and_its_talks_get_their_pictures(web: Web, settings: Settings, d
     add(database, settings, web.link("/feed.xml"))
     assert "Talk 1: searchable" in run(settings)  # the picture that is missing fails no job
     assert [path.name for path in (settings.data_dir / "pictures").iterdir()] == [picture_name(web.link("/cover.png"))]
+
+
+def test_a_file_of_this_machine_with_its_transcript_beside_it_can_be_played(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    talk = tmp_path / "talks" / "sea.mp3"
+    talk.parent.mkdir()
+    talk.write_bytes(b"ID3 sound that nobody needs to decode")
+    talk.with_suffix(".vtt").write_text(f"WEBVTT\n\n00:00.000 --> 00:08.000\n{TALKS[1]}\n")
+    add(database, settings, str(talk.parent))
+    run(settings)
+    (episode,) = episodes.list_episodes(database)
+    assert episode.recording_id is not None and episode.duration_s == 8.0
+    assert episodes.get_recording(database, episode.recording_id).path == str(talk)
+    (moment, *_) = Searcher(settings, database).search("why is the sea salty").moments
+    assert moment.play_url == f"/media/{episode.id}"
+    with database.write() as connection:
+        jobs.enqueue(connection, "remove", episode_id=episode.id)
+    run(settings)
+    assert talk.is_file()  # it is the user's

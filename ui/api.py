@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
+import anyio
+import anyio.to_thread
 import orjson
 from fastapi import FastAPI, Query, Request, Response
 
 from store.episodes import list_episodes
 from store.errors import EarmarkError, IndexUnavailable, StoreError
 from store.records import INTERPOLATED, Segment
-from ui.answers import QUERY_CHARACTERS, Answers, Ask, brief, find_episode, whole
+from ui.answers import QUERY_CHARACTERS, SEARCHES_AT_ONCE, Answers, Ask, brief, find_episode, whole
 from ui.site import Site
 from ui.subjects import heat
 
@@ -25,6 +27,7 @@ MOMENTS_MOST = 100
 EPISODES_MOST = 200
 HEATS_MOST = 20
 FILTERS_MOST = 50
+GONE = 499  # as nginx says it: nobody is there to read the answer
 SHORT = "public, max-age=15"
 LONGER = "public, max-age=60"
 Many = Annotated[Sequence[str], Query(max_length=FILTERS_MOST)]
@@ -33,9 +36,10 @@ Day = Annotated[str, Query(pattern=r"^(\d{4}(-\d{2}(-\d{2})?)?)?$", description=
 
 def add_api(app: FastAPI, site: Site, answers: Answers) -> None:
     """Add the JSON routes to `app`."""
+    rooms: list[anyio.CapacityLimiter] = []  # made by the first search: it belongs to the running event loop
 
     @app.get("/api/search", tags=["search"])
-    def search(
+    async def search(
         request: Request,
         q: Annotated[str, Query(max_length=QUERY_CHARACTERS, description="A question, words, or a phrase in quotes")] = "",
         show: Many = (),
@@ -54,7 +58,13 @@ def add_api(app: FastAPI, site: Site, answers: Answers) -> None:
             return reply(
                 {"query": "", "took_ms": 0.0, "degraded": None, "moments": [], "highlights": [], "best": [], "episodes": {}}
             )
-        return reply(answers.search(ask), request, SHORT)
+        if not rooms:
+            rooms.append(anyio.CapacityLimiter(SEARCHES_AT_ONCE))
+        await request.body()  # after it the next message can only be the end of the connection
+        async with rooms[0]:
+            if await request.is_disconnected():  # typed on meanwhile: the newer question shall not wait for this one
+                return Response(status_code=GONE)
+            return await anyio.to_thread.run_sync(lambda: reply(answers.search(ask), request, SHORT))
 
     @app.get("/api/episodes", tags=["catalogue"])
     def episodes(

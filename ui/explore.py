@@ -25,6 +25,7 @@ SPEAKERS_SHOWN = 15
 SHOWS_SHOWN = 30
 MONTHS_SHOWN = 120
 CHART = (1000, 180)
+LARGEST_PX = 40.0  # of 1000 across: still to be read on a phone
 LETTER = 0.56  # a letter's width by its height, about
 
 
@@ -79,7 +80,7 @@ def _map(subjects: Sequence[Subject]) -> Markup:
     circles = []
     for number, subject in enumerate(subjects):
         widest = max(len(term) for term in subject.terms)
-        size = min(subject.radius * 1.5 / (widest * LETTER), subject.radius * 0.4, 30.0)
+        size = min(subject.radius * 1.5 / (widest * LETTER), subject.radius * 0.4, LARGEST_PX)
         lines = Markup("").join(
             Markup('<text x="{:.1f}" y="{:.1f}" font-size="{:.1f}">{}</text>').format(
                 subject.x, subject.y + size * (0.36 + 1.18 * (index - (len(subject.terms) - 1) / 2)), size, term

@@ -207,7 +207,7 @@ def test_a_moment_says_everything() -> None:
 def test_meaning_alone_says_so_and_marks_its_best_sentence() -> None:
     with page() as tab:
         box = ready(tab)
-        box.fill("gardening invertebrates")
+        box.fill("astronomy")
         tab.locator(".meaning").wait_for()
         tab.locator(".best.meant").first.wait_for()
         assert tab.locator("mark").count() == 0
@@ -249,10 +249,10 @@ def test_more_moments_come_when_the_reader_gets_there() -> None:
 
         tab.route("**/api/search**", many)
         ready(tab, "/?q=water")
-        tab.locator(".more").wait_for()
+        tab.locator("button.more").wait_for()
         assert len(asked) == 1 and asked[0].endswith("limit=10")
         tab.mouse.wheel(0, 20_000)
-        until(tab, f"!{ROOT}.querySelector('.more')")
+        until(tab, f"!{ROOT}.querySelector('button.more')")
         assert asked[-1].endswith("limit=100")
 
 

@@ -21,7 +21,7 @@ export function welcome(stats, acts) {
         h("p", { class: "facts" }, facts([episode.show, day(episode.published), length(episode.duration_s)]))))));
   }).catch(() => newest.remove());
   return h("div", { class: "welcome" },
-    h("p", { class: "sum" }, facts([count("sum.hours", Math.max(1, Math.round(stats.duration_s / 3600))), count("sum.talks", stats.episodes), count("sum.shows", stats.shows.length)]),
+    h("p", { class: "sum" }, facts([stats.duration_s < 3600 ? length(stats.duration_s) : count("sum.hours", Math.round(stats.duration_s / 3600)), count("sum.talks", stats.episodes), count("sum.shows", stats.shows.length)]),
       " ", h("a", { href: "/explore" }, say("welcome.explore"))),
     stats.questions.length > 0 && h("section", { class: "asked" },
       h("h2", {}, say("welcome.questions")),
