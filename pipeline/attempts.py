@@ -14,7 +14,7 @@ from typing import Any
 
 from store import episodes, jobs
 from store.database import Database
-from store.errors import EarmarkError, LeaseLost, SourceBusy
+from store.errors import DiskFull, EarmarkError, LeaseLost, SourceBusy
 from store.jobs import Job
 from store.links import redact
 from store.records import Episode
@@ -50,10 +50,11 @@ def fail_job(database: Database, job: Job, error: Exception, say: Callable[[str]
         log.exception("job %s (%s) failed", job.id, job.kind, exc_info=error)
         sentence, permanent = f"{type(error).__name__}: {error}", False
     log.warning("%s", sentence, extra={"stage": job.kind, "job": job.id, "episode": job.episode_id, "show": job.show_id})
-    retry_after_s = error.retry_after_s if isinstance(error, SourceBusy) else None
+    retry_after_s = error.retry_after_s if isinstance(error, (SourceBusy, DiskFull)) else None
+    counts = not isinstance(error, DiskFull)
     try:
         with database.write() as connection:
-            state = jobs.fail(connection, job, sentence, permanent=permanent, retry_after_s=retry_after_s)
+            state = jobs.fail(connection, job, sentence, permanent=permanent, retry_after_s=retry_after_s, counts=counts)
     except LeaseLost:
         return
     say(f"{'failed' if state == 'failed' else 'will be tried again'}: {_title(database, job)}: {sentence}")

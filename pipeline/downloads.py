@@ -7,6 +7,7 @@ Does not know: the episode; whether the file can be decoded.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from pipeline.media_types import ending_for, is_media_type, media_type_of, sniff
 from pipeline.netguard import Answer, Netguard, redact
-from store.errors import SourceBusy, SourceError
+from store.errors import DiskFull, SourceBusy, SourceError
 from store.files import sync_folder, write_atomic
 from store.settings import Settings
 
@@ -77,13 +78,16 @@ class _Part:
 def download(link: str, folder: Path, name: str, settings: Settings, progress: Progress | None = None) -> Download:
     """Fetch `link` to `folder`/`name` + the ending that fits. `progress` is called with the share done, at most once a second.
 
-    Raises `SourceError` (gone, refused, a web page, too large, empty) or `SourceBusy` (cut off too often, slow, 429, 5xx).
+    Raises `SourceError` (gone, refused, a web page, too large, empty), `SourceBusy` (cut off too often, slow, 429, 5xx) and
+    `DiskFull`.
     """
     try:
         return _download(link, folder, name, settings, progress)
     except OSError as error:
         what = f"the recording cannot be written ({error.strerror or error})"
-        raise SourceBusy(what, where=str(folder), next_step="Free some space and try again") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        kind: type[SourceBusy | DiskFull] = DiskFull if full else SourceBusy
+        raise kind(what, where=str(folder), next_step="Make room for it, or see who may write there") from error
 
 
 def _download(link: str, folder: Path, name: str, settings: Settings, progress: Progress | None) -> Download:

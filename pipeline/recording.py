@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from store.errors import RecordingError
+from store.errors import DiskFull, RecordingError
 from store.records import Chapter
 
 SAMPLE_RATE_HZ = 16_000
@@ -198,7 +198,7 @@ class Spool:
             self._file.flush()
         except OSError as error:
             self._file.close()
-            raise RecordingError(
+            raise DiskFull(
                 f"decoded audio cannot be kept ({error.strerror})", where=path.name, next_step="Free disk space: 115 MB an hour"
             ) from error
         except BaseException:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import threading
 import time
@@ -40,6 +41,8 @@ IDLE_S = 0.3
 BEAT_S = 1.0
 INDEX_TOGETHER = 16  # episodes that are made searchable in one step
 WAIT_FOR_RETRY_S = 120.0  # a run that has nothing else to do waits this long for a job that backs off
+LEAST_FREE_BYTES = 32 << 20  # on the store's disk: below this nothing is written
+LOOK_FOR_SPACE_S = 2.0
 RECORDINGS_FOLDER = "recordings"
 
 log = logging.getLogger("earmark.worker")
@@ -83,19 +86,20 @@ def work(settings: Settings, index_stage: StageFactory, pipe: Connection, foreve
 
 
 class Worker:
-    """The three threads and what they share."""
+    """The threads and what they share."""
 
     def __init__(self, settings: Settings, index_stage: StageFactory, say: Callable[[str], None]) -> None:
         """Open the store; models are loaded when a job first needs them."""
         self.settings = settings
         self.say = say
+        self._stopping = threading.Event()
         self.database = Database.in_folder(settings.data_dir)
+        self.database.before_write = self._wait_for_space
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         self._index_factory = index_stage
         self._index: IndexStage | None = None
         self._decoding = self._open_decoding()
         self._pictures = Pictures(settings)
-        self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def _open_decoding(self) -> Decoding:
@@ -168,6 +172,15 @@ class Worker:
         while not self._stopping.is_set():
             if not self._decoding.step():
                 self._stopping.wait(IDLE_S)
+
+    def _wait_for_space(self) -> None:
+        """Hold every write while the store's disk is full: a run that waits loses nothing, one that dies loses its batch."""
+        told = False
+        while not self._stopping.is_set() and shutil.disk_usage(self.database.folder).free < LEAST_FREE_BYTES:
+            if not told:
+                self.say(f"the disk is full: waiting until {LEAST_FREE_BYTES >> 20} MB are free in {self.database.folder}")
+                told = True
+            self._stopping.wait(LOOK_FOR_SPACE_S)
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 

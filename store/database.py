@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class Database:
         """
         self.path = path
         self.read_only = read_only
+        self.before_write: Callable[[], None] | None = None  # a worker waits here for space on the disk
         self._local = threading.local()
         try:
             if not read_only:
@@ -73,6 +74,8 @@ class Database:
         """Run one short transaction: committed at the end, rolled back on any error."""
         if self.read_only:
             raise StoreError("this store was opened for reading only", where=str(self.path))
+        if self.before_write is not None:
+            self.before_write()
         connection: sqlite3.Connection | None = getattr(self._local, "writer", None)
         if connection is None:
             connection = self._connect("rwc")

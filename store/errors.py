@@ -51,6 +51,13 @@ class RecordingError(EarmarkError):
     """A file that holds no audio that can be decoded."""
 
 
+class DiskFull(EarmarkError):
+    """No space for a file. It is nobody's fault: the job waits, and this try does not count."""
+
+    permanent = False
+    retry_after_s = 60.0
+
+
 class WeightsError(EarmarkError):
     """A model that cannot be found, whose hash is wrong, or that does not fit."""
 

@@ -158,12 +158,20 @@ def finish(connection: sqlite3.Connection, job: Job) -> None:
     )
 
 
-def fail(connection: sqlite3.Connection, job: Job, error: str, *, permanent: bool, retry_after_s: float | None = None) -> JobState:
-    """Fail a job: for good, or queued again after a back-off. Returns its new state."""
+def fail(
+    connection: sqlite3.Connection,
+    job: Job,
+    error: str,
+    *,
+    permanent: bool,
+    retry_after_s: float | None = None,
+    counts: bool = True,
+) -> JobState:
+    """Fail a job: for good, or queued again after a back-off. Returns its new state. One that does not count may fail for ever."""
     fence(connection, job)
-    failures = job.failures + 1
-    is_over = permanent or failures >= MAX_FAILURES
-    wait_s = min(BACK_OFF_S * 2 ** (failures - 1), BACK_OFF_MAX_S) if retry_after_s is None else retry_after_s
+    failures = job.failures + counts
+    is_over = permanent or (counts and failures >= MAX_FAILURES)
+    wait_s = min(BACK_OFF_S * 2 ** max(0, failures - 1), BACK_OFF_MAX_S) if retry_after_s is None else retry_after_s
     state: JobState = "failed" if is_over else "queued"
     connection.execute(
         "update job set state = ?, error = ?, failures = ?, not_before = ?, lease_owner = null, lease_until = null, updated_at = ?"

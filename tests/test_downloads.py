@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.sources import fetch_media
-from store.errors import SourceBusy, SourceError
+from store.errors import DiskFull, SourceBusy, SourceError
 from store.settings import Settings
 from tests.local_web import Handler, Web, serve, settings_for
 from tests.test_sources import episode
@@ -147,7 +147,7 @@ def test_a_disk_that_is_full(web: Web, here: Settings, tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
     try:
-        with pytest.raises(SourceBusy, match="cannot be written"):
+        with pytest.raises(DiskFull, match="cannot be written"):
             fetch_media(episode(media_url=web.link("/a.mp3")), tmp_path, here)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

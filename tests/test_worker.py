@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
+import pipeline.worker as worker_module
 from index.build import IndexStage
 from index.search import Searcher
+from pipeline.attempts import attempt
 from pipeline.intake import take_in
 from pipeline.sources import list_source
 from pipeline.worker import Worker
 from store import episodes, jobs
 from store.database import Database
+from store.errors import DiskFull
+from store.jobs import Job
 from store.pictures import picture_name
 from store.settings import Settings
 from tests.local_web import Handler, Web, serve, settings_for
@@ -191,3 +197,34 @@ def test_a_file_of_this_machine_with_its_transcript_beside_it_can_be_played(
         jobs.enqueue(connection, "remove", episode_id=episode.id)
     run(settings)
     assert talk.is_file()  # it is the user's
+
+
+def test_a_full_disk_holds_the_work_until_there_is_space(
+    web: Web, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(database, settings, web.link("/feed.xml"))
+    free = [0, 0, 0]  # bytes, for the first looks
+
+    def usage(path: object) -> object:
+        return SimpleNamespace(free=free.pop() if free else 1 << 40)
+
+    monkeypatch.setattr(worker_module, "LOOK_FOR_SPACE_S", 0.05)
+    monkeypatch.setattr(worker_module.shutil, "disk_usage", usage)
+    said = run(settings)
+    assert any(line.startswith("the disk is full: waiting") for line in said)
+    assert not free and "Talk 1: searchable" in said and "Talk 2: searchable" in said
+    assert not jobs.list_jobs(database, states=("failed", "queued"))
+
+
+def test_no_space_for_a_file_never_fails_a_job_for_good(web: Web, settings: Settings, database: Database) -> None:
+    add(database, settings, web.link("/feed.xml"))
+    for _ in range(jobs.MAX_FAILURES + 2):
+        (job,) = jobs.claim(database, "me", ("fetch",), now=time.time() + 1000)
+        attempt(database, job, full, lambda text: None)
+    found = jobs.list_jobs(database, states=("queued",))
+    assert len(found) == 2
+    assert any("no space" in job.error and job.failures == 0 for job in found)
+
+
+def full(job: Job) -> None:
+    raise DiskFull("no space", where="talk.mp3", next_step="Free some")
