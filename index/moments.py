@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
 
 import numpy as np
 
 from index.part import Part
-from index.ranker import Counts, Place, Ranking, count_in
+from index.ranker import Counts, Place, Ranking, by_part, count_in
 
 START_COVERAGE = 0.6  # a moment starts at the first sentence with this share of the best sentence's weight (FACTS: 10 words off)
 NEAR_ROWS = 2  # windows of one episode whose first passages are this near speak of one thing
@@ -25,6 +26,7 @@ class Found:
     """A moment inside the index: a window, the row and sentence to start at, and the last row that belongs to it."""
 
     place: Place
+    episode: int  # its number in the part
     row: int
     sentence: int
     last_row: int
@@ -41,30 +43,32 @@ def start_of(parts: Sequence[Part], place: Place, counts: Counts) -> tuple[int, 
     """Return (row, sentence) where the discussion in a window begins: the first sentence that says nearly as much as the best."""
     part, position = parts[place[0]], place[1]
     first = int(part.columns.window_row[position])
-    rows = range(first, first + int(part.columns.window_rows[position]))
-    sentences = [(row, index, terms) for row in rows for index, terms in enumerate(part.terms.sentences_of(row))]
-    if not sentences or not counts.terms:
+    rows = np.arange(first, first + int(part.columns.window_rows[position]))
+    hashes, starts = part.terms.of_rows(rows)
+    borders, of_row = part.terms.sentences_of_rows(rows, starts)
+    if not len(borders) or not counts.terms:
         return first, 0
-    present = count_in([terms for _, _, terms in sentences], counts.terms) > 0
-    coverage = present @ np.array(counts.idf)
+    coverage = (count_in(hashes, np.append(borders, len(hashes)), counts.terms) > 0) @ np.array(counts.idf)
     best = float(coverage.max())
     start = int(np.argmax(coverage >= START_COVERAGE * best)) if best > 0 else 0
-    return sentences[start][0], sentences[start][1]
+    row = int(np.searchsorted(of_row, start, side="right")) - 1
+    return first + row, start - int(of_row[row])
 
 
 def _merged(parts: Sequence[Part], ranking: Ranking) -> list[Found]:
     """Keep the best window of each discussion, reaching as far as its neighbours do."""
+    table = np.zeros((len(ranking), 3), dtype=np.int64)  # episode, first row, last row
+    for number, here, positions in by_part([one.place for one in ranking]):
+        columns = parts[number].columns
+        rows = columns.window_row[positions]
+        table[here] = np.column_stack([columns.episode[rows], rows, rows + columns.window_rows[positions] - 1])
     kept: list[Found] = []
     by_episode: dict[tuple[int, int], list[int]] = {}
-    for one in ranking:
-        part, position = parts[one.place[0]], one.place[1]
-        row = int(part.columns.window_row[position])
-        last = row + int(part.columns.window_rows[position]) - 1
-        near = by_episode.setdefault((one.place[0], int(part.columns.episode[row])), [])
-        joined = next((index for index in near if abs(kept[index].row - row) <= NEAR_ROWS), None)
-        if joined is None:
-            near.append(len(kept))
-            kept.append(Found(one.place, row, 0, last, one.score))
+    for one, (episode, row, last) in zip(ranking, table.tolist(), strict=True):
+        near = by_episode.setdefault((one.place[0], episode), [])
+        if all(abs(other - row) > NEAR_ROWS for other in near):
+            near.append(row)
+            kept.append(Found(one.place, episode, row, 0, last, one.score))
     return kept
 
 
@@ -73,27 +77,28 @@ def _spread(parts: Sequence[Part], found: list[Found], limit: int) -> list[Found
     taken: list[Found] = []
     seen_words: list[set[int]] = []
     seen_episodes: dict[tuple[int, int], int] = {}
-    waiting = sorted(found, key=lambda one: -one.score)
+    waiting = [(-one.score, order, 0) for order, one in enumerate(found)]  # what it is worth after so many of its episode
+    heapify(waiting)
     while waiting and len(taken) < limit:
-        best = max(waiting, key=lambda one: one.score * SPREAD ** seen_episodes.get(_episode(parts, one), 0))
-        waiting.remove(best)
+        worth, order, counted = heappop(waiting)
+        best = found[order]
+        episode = (best.place[0], best.episode)
+        earlier = seen_episodes.get(episode, 0)
+        if earlier != counted:  # others of its episode were taken meanwhile
+            heappush(waiting, (-best.score * SPREAD**earlier, order, earlier))
+            continue
         words = _words(parts, best)
         if any(_alike(words, other) for other in seen_words):
             continue
         seen_words.append(words)
-        earlier = seen_episodes.get(_episode(parts, best), 0)
-        seen_episodes[_episode(parts, best)] = earlier + 1
-        taken.append(replace(best, score=best.score * SPREAD**earlier))
+        seen_episodes[episode] = earlier + 1
+        taken.append(replace(best, score=-worth))
     return taken
 
 
 def _snapped(parts: Sequence[Part], found: Found, counts: Counts) -> Found:
     row, sentence = start_of(parts, found.place, counts)
-    return Found(found.place, row, sentence, found.last_row, found.score)
-
-
-def _episode(parts: Sequence[Part], found: Found) -> tuple[int, int]:
-    return found.place[0], int(parts[found.place[0]].columns.episode[found.row])
+    return replace(found, row=row, sentence=sentence)
 
 
 def _words(parts: Sequence[Part], found: Found) -> set[int]:

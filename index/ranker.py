@@ -6,7 +6,7 @@ Does not know: where candidates come from, or how windows become moments.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ B = 0.75  # how much a long window is held back
 
 Numbers = npt.NDArray[np.float64]
 Hashes = npt.NDArray[np.uint32]
+Integers = npt.NDArray[np.int64]
 Place = tuple[int, int]  # a window: (which part, position in it)
 
 
@@ -60,27 +61,34 @@ def count_terms(parts: Sequence[Part], terms: Sequence[tuple[str, ...]]) -> Coun
 
 def bm25(parts: Sequence[Part], places: Sequence[Place], counts: Counts, *, k1: float = K1, b: float = B) -> Numbers:
     """Return the BM25 score of each window, with the catalogue's counts."""
-    spans = [_window_terms(parts, place) for place in places]
-    lengths = np.array([len(span) for span in spans], dtype=np.float64)
-    if not len(spans) or not counts.terms:
-        return np.zeros(len(spans))
-    frequencies = count_in(spans, counts.terms)
-    norm = k1 * (1 - b + b * lengths / counts.mean_length)
-    saturated = frequencies * (k1 + 1) / (frequencies + norm[:, None])
-    scores: Numbers = saturated @ np.array(counts.idf)
+    scores: Numbers = np.zeros(len(places))
+    if not places or not counts.terms:
+        return scores
+    for number, here, positions in by_part(places):
+        columns = parts[number].columns
+        hashes, starts = parts[number].terms.of_spans(columns.window_row[positions], columns.window_rows[positions])
+        frequencies = count_in(hashes, starts, counts.terms)
+        norm = k1 * (1 - b + b * np.diff(starts) / counts.mean_length)
+        scores[here] = (frequencies * (k1 + 1) / (frequencies + norm[:, None])) @ np.array(counts.idf)
     return scores
 
 
 def lexical_scores(parts: Sequence[Part], places: Sequence[Place], counts: Counts) -> Numbers:
     """Return what the words are worth: BM25 of the window, and a little for words of the episode's title and show."""
     scores = bm25(parts, places, counts)
-    owner = np.array([part for part, _ in places], dtype=np.int64)
-    positions = np.array([position for _, position in places], dtype=np.int64)
-    for number in np.unique(owner):
-        here, columns = owner == number, parts[number].columns
-        episodes = columns.episode[columns.window_row[positions[here]]]
+    for number, here, positions in by_part(places):
+        columns = parts[number].columns
+        episodes = columns.episode[columns.window_row[positions]]
         scores[here] += TITLE_WEIGHT * title_weights(parts[number], episodes, counts)
     return scores
+
+
+def by_part(places: Sequence[Place]) -> Iterator[tuple[int, Integers, Integers]]:
+    """Yield for each part its number, which of `places` are in it, and their positions there."""
+    table = np.array(places, dtype=np.int64).reshape(-1, 2)
+    for number in np.unique(table[:, 0]).tolist():
+        here = np.flatnonzero(table[:, 0] == number)
+        yield number, here, table[here, 1]
 
 
 def title_weights(part: Part, episodes: npt.NDArray[np.int64], counts: Counts) -> Numbers:
@@ -101,19 +109,18 @@ def _title_hashes(part: Part, episode: int) -> frozenset[int]:
     return kept
 
 
-def count_in(spans: Sequence[Hashes], terms: Sequence[tuple[int, ...]]) -> Numbers:
-    """Return how often each word of the query stands in each span, shape (spans, words)."""
-    lengths = np.array([len(span) for span in spans], dtype=np.int64)
-    frequencies = np.zeros((len(spans), len(terms)))
-    if not lengths.sum():
-        return frequencies
-    together = np.concatenate(spans)
-    owner = np.repeat(np.arange(len(spans)), lengths)
+def count_in(hashes: Hashes, starts: Integers, terms: Sequence[tuple[int, ...]]) -> Numbers:
+    """Return how often each word of the query stands in each span, shape (spans, words). `starts` has one more entry, the end."""
+    spans = len(starts) - 1
+    frequencies = np.zeros((spans, len(terms)))
     for column, group in enumerate(terms):
-        hits = together == group[0]
+        hits = hashes == group[0]
         for other in group[1:]:
-            hits = hits | (together == other)
-        frequencies[:, column] = np.bincount(owner[hits], minlength=len(spans))
+            hits |= hashes == other
+        places = np.flatnonzero(hits)
+        if len(places):
+            owner = np.searchsorted(starts, places, side="right") - 1
+            frequencies[:, column] = np.bincount(owner, minlength=spans)
     return frequencies
 
 
@@ -137,9 +144,3 @@ def fuse(lexical: Mapping[Place, float], dense: Mapping[Place, float], lexical_w
         score = lexical_weight * words + (1 - lexical_weight) * meaning
         ranking.append(Ranked(place, score, words, meaning, lexical.get(place, 0.0), dense.get(place, 0.0)))
     return sorted(ranking, key=lambda one: (-one.score, one.place))
-
-
-def _window_terms(parts: Sequence[Part], place: Place) -> Hashes:
-    part = parts[place[0]]
-    row = int(part.columns.window_row[place[1]])
-    return part.terms.of(row, int(part.columns.window_rows[place[1]]))

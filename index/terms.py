@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from index.columns import open_array
 from index.language import stem_hash, stems
 from store.records import Passage
 
@@ -24,10 +25,10 @@ class Terms:
 
     def __init__(self, folder: Path) -> None:
         """Map what `write_terms` wrote."""
-        self._hashes = np.load(folder / "terms.npy", mmap_mode="r", allow_pickle=False)
-        self._starts = np.load(folder / "term_starts.npy", mmap_mode="r", allow_pickle=False)
-        self._sentences = np.load(folder / "term_sentences.npy", mmap_mode="r", allow_pickle=False)
-        self._sentence_starts = np.load(folder / "term_sentence_starts.npy", mmap_mode="r", allow_pickle=False)
+        self._hashes = open_array(folder / "terms.npy")
+        self._starts = open_array(folder / "term_starts.npy")
+        self._sentences = open_array(folder / "term_sentences.npy")
+        self._sentence_starts = open_array(folder / "term_sentence_starts.npy")
 
     @property
     def total(self) -> int:
@@ -43,13 +44,17 @@ class Terms:
         found: Hashes = self._hashes[self._starts[first_row] : self._starts[first_row + rows]]
         return found
 
-    def of_rows(self, rows: Integers) -> tuple[Hashes, Integers]:
-        """Return the stems of many rows one after the other, and where each row's begin, shape (rows + 1,)."""
-        begins = self._starts[rows]
-        lengths = self._starts[rows + 1] - begins
+    def of_spans(self, first_rows: Integers, rows: Integers) -> tuple[Hashes, Integers]:
+        """Return the stems of many spans of neighbouring rows one after the other, and where each span begins, with the end."""
+        begins = self._starts[first_rows]
+        lengths = self._starts[first_rows + rows] - begins
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         places = np.repeat(begins - starts[:-1], lengths) + np.arange(starts[-1])
         return self._hashes[places], starts
+
+    def of_rows(self, rows: Integers) -> tuple[Hashes, Integers]:
+        """Return the stems of many rows one after the other, and where each row's begin, shape (rows + 1,)."""
+        return self.of_spans(rows, np.ones_like(rows))
 
     def sentences_of_rows(self, rows: Integers, starts: Integers) -> tuple[Integers, Integers]:
         """Return where sentences begin among the stems that `of_rows` returned with `starts`.
@@ -61,13 +66,6 @@ class Terms:
         of_row = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         places = np.repeat(begins - of_row[:-1], lengths) + np.arange(of_row[-1])
         return np.repeat(starts[:-1], lengths) + self._sentences[places], of_row
-
-    def sentences_of(self, row: int) -> list[Hashes]:
-        """Return the stems of each sentence of a row."""
-        starts = self._sentences[self._sentence_starts[row] : self._sentence_starts[row + 1]]
-        ends = [*starts[1:], self._starts[row + 1] - self._starts[row]]
-        base = int(self._starts[row])
-        return [self._hashes[base + int(start) : base + int(end)] for start, end in zip(starts, ends, strict=True)]
 
 
 def write_terms(folder: Path, passages: Sequence[Passage]) -> None:

@@ -3,14 +3,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from index.columns import Columns, EpisodeFacts, day_of, window_rows, write_columns
-from index.language import stems, words
+from index.language import stem_hash, stems, words
 from index.lexical import LexicalIndex, LexicalQuery, write_lexical
 from index.passages import cut_passages
 from index.query import Filters
-from index.terms import Terms, write_terms
+from index.terms import Terms, sentence_texts, write_terms
 from store.errors import IndexUnavailable
 from store.records import Passage
 from tests import talks
@@ -103,8 +104,12 @@ def test_terms_by_row_and_sentence(part: tuple[list[Passage], Path]) -> None:
     terms = Terms(folder)
     for row, passage in enumerate(passages):
         assert terms.length(row, 1) == len(stems(passage.text, "en"))
-        assert sum(map(len, terms.sentences_of(row))) == terms.length(row, 1)
-        assert len(terms.sentences_of(row)) == len(passage.sentences)
+        hashes, starts = terms.of_rows(np.array([row]))
+        borders, of_row = terms.sentences_of_rows(np.array([row]), starts)
+        assert len(hashes) == terms.length(row, 1) and of_row.tolist() == [0, len(passage.sentences)]
+        spoken = [stems(text, "en") for text in sentence_texts(passage)]
+        assert borders.tolist() == [sum(map(len, spoken[:number])) for number in range(len(spoken))]
+        assert hashes.tolist() == [stem_hash(stem) for sentence in spoken for stem in sentence]
     assert terms.length(0, len(passages)) == terms.total
 
 

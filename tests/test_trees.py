@@ -61,7 +61,8 @@ def test_features_say_what_is_there(searcher: Searcher) -> None:
         first = int(part.columns.window_row[position])
         count = int(part.columns.window_rows[position])
         start_row, sentence = start_of(parts, place, sides.counts)
-        before = sum(map(len, part.terms.sentences_of(start_row)[:sentence]))
+        borders, _ = part.terms.sentences_of_rows(np.array([start_row]), np.array([0, part.terms.length(start_row, 1)]))
+        before = int(borders[sentence])
         assert column["start_words"][row] == before + part.terms.length(first, start_row - first)
         assert column["length"][row] == part.terms.length(first, count)
         assert column["depth"][row] * part.columns.rows_of(part.columns.episode[[first]])[0] == part.columns.ordinal[first]
