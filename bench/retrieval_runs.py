@@ -17,7 +17,7 @@ from bench.retrieval_data import Talk
 from index.build import update_index
 from index.embed import Embedder
 from index.features import describe
-from index.moments import start_of
+from index.moments import starts_of
 from index.passages import window_text
 from index.query import parse_query
 from index.ranker import Place, fuse
@@ -125,12 +125,13 @@ class Catalogue:
 
     def _hits(self, places: Sequence[Place], sides: Sides, played: int = PLAYED) -> list[Hit]:
         hits = []
+        starts = starts_of(sides.generation.parts, places[:played], sides.counts)
         for rank, (place, key) in enumerate(zip(places, sides.window_ids(places), strict=True)):
             talk, ordinal = self._talk_of_passage[key]
             last = min(ordinal + 2, len(talk.passages))
             start = talk.word_starts[ordinal]
             if rank < played:
-                row, sentence = start_of(sides.generation.parts, place, sides.counts)
+                row, sentence = starts[rank]
                 part = sides.generation.parts[place[0]]
                 passage = talk.passages[ordinal + row - int(part.columns.window_row[place[1]])]
                 before = passage.text[: passage.sentences[sentence].start_char]

@@ -11,7 +11,8 @@ import json
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +29,7 @@ Vectors = npt.NDArray[np.float32]
 
 BATCH_TOKENS = 4096  # tokens of a batch, padding included: more gains nothing on a CPU
 CACHED_QUERIES = 4096  # query vectors kept in memory: 6 MB at 384 dimensions
+FLOAT = 1  # ONNX's number for float32
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -60,30 +62,20 @@ def open_embedder(settings: Settings, *, threads: int | None = None) -> Embedder
 
 
 class OnnxEmbedder:
-    """The model as an ONNX graph, made once and kept in the cache. Needs neither torch nor sentence_transformers."""
+    """The model as ONNX graphs, made once and kept in the cache. Needs neither torch nor sentence_transformers.
+
+    Passages are embedded in float32. A query goes through the same graph in int8: 2.9 ms of a core in place of 7.5, and the same
+    ranks (200 talks: fused .744 and .744 strict nDCG@10). Each graph is loaded when it is first needed.
+    """
 
     def __init__(self, folder: Path, cache: Path, threads: int) -> None:
         """Open the model of a sentence-transformers folder, writing its graph to `cache` if it is not there yet."""
-        import onnxruntime
         from tokenizers import Tokenizer
 
         self.name = model_stamp(folder, cache)
         self.dim, self.max_tokens = _shape(folder)
-        graph = cache / f"{self.name.replace('@sha256:', '-')}.fp32.onnx"
-        if not graph.is_file():
-            _make_graph(folder, graph)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not burn a shared core
-        try:
-            self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own errors share no public base class
-            raise WeightsError(
-                f"the encoder cannot be loaded ({error})", where=str(graph), next_step="Delete the file; it will be made again"
-            ) from error
-        self._inputs = {value.name for value in self._session.get_inputs()}
+        self._folder, self._threads = folder, threads
+        self._graph = cache / f"{self.name.replace('@sha256:', '-')}.fp32.onnx"
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_truncation(self.max_tokens)
         self._tokenizer.no_padding()
@@ -102,7 +94,7 @@ class OnnxEmbedder:
         while start < len(order):
             longest = max(len(ids[order[start]]), 1)
             batch = order[start : start + max(1, BATCH_TOKENS // longest)]
-            vectors[batch] = self._run([ids[index] for index in batch])
+            vectors[batch] = self._run(self._exact, [ids[index] for index in batch])
             start += len(batch)
         return vectors
 
@@ -110,11 +102,22 @@ class OnnxEmbedder:
         """Return a normalised vector, float32, shape (d,); queries seen lately come from memory."""
         vector = self._queries.get(text)
         if vector is None:
-            vector = self._run([self._tokenizer.encode(self._query_prompt + text).ids])[0]
+            vector = self._run(self._fast, [self._tokenizer.encode(self._query_prompt + text).ids])[0]
             self._queries.put(text, vector)
         return vector
 
-    def _run(self, ids: Sequence[Sequence[int]]) -> Vectors:
+    @cached_property
+    def _exact(self) -> Any:
+        return _open_graph(_made(self._graph, partial(_make_graph, self._folder)), self._threads)
+
+    @cached_property
+    def _fast(self) -> Any:
+        small = self._graph.with_suffix("").with_suffix(".int8.onnx")
+        if not small.is_file():
+            _made(self._graph, partial(_make_graph, self._folder))
+        return _open_graph(_made(small, partial(_make_small, self._graph)), self._threads)
+
+    def _run(self, session: Any, ids: Sequence[Sequence[int]]) -> Vectors:
         longest = max(map(len, ids))
         tokens = np.full((len(ids), longest), self._pad, dtype=np.int32)
         mask = np.zeros((len(ids), longest), dtype=np.int32)
@@ -122,7 +125,7 @@ class OnnxEmbedder:
             tokens[row, : len(some)] = some
             mask[row, : len(some)] = 1
         feeds: dict[str, Any] = {"input_ids": tokens, "attention_mask": mask}
-        (vectors,) = self._session.run(["embedding"], feeds)
+        (vectors,) = session.run(["embedding"], feeds)
         return np.asarray(vectors, dtype=np.float32)
 
 
@@ -208,19 +211,58 @@ def model_stamp(folder: Path, cache: Path) -> str:
     return f"{name}@sha256:{digest[:8]}"
 
 
-def _make_graph(folder: Path, graph: Path) -> None:
-    graph.parent.mkdir(parents=True, exist_ok=True)
-    part = graph.with_name(f".{graph.name}.{os.getpid()}.part")
-    try:
-        if not can_write(folder):
-            from index.torch_graph import export_graph
+def _made(graph: Path, make: Callable[[Path], None]) -> Path:
+    """Return `graph`, made first if it is not there. What is half made never has its name."""
+    if not graph.is_file():
+        graph.parent.mkdir(parents=True, exist_ok=True)
+        part = graph.with_name(f".{graph.name}.{os.getpid()}.part")
+        try:
+            make(part)
+            part.replace(graph)
+        finally:
+            part.unlink(missing_ok=True)
+    return graph
 
-            export_graph(folder, part)
-        else:
-            write_graph(folder, part)
-        part.replace(graph)
-    finally:
-        part.unlink(missing_ok=True)
+
+def _make_graph(folder: Path, target: Path) -> None:
+    if can_write(folder):
+        write_graph(folder, target)
+    else:
+        from index.torch_graph import export_graph
+
+        export_graph(folder, target)
+
+
+def _make_small(graph: Path, target: Path) -> None:
+    """Write the graph with int8 weights, one scale a column. 7 bits are used: AVX2 adds products in 16 bits."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    unseen = {"DefaultTensorType": FLOAT}  # what the fused operators give is not known to ONNX
+    quantize_dynamic(
+        graph,
+        target,
+        op_types_to_quantize=["MatMul", "Attention"],
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        reduce_range=True,
+        extra_options=unseen,
+    )
+
+
+def _open_graph(graph: Path, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not burn a shared core
+    try:
+        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own errors share no public base class
+        raise WeightsError(
+            f"the encoder cannot be loaded ({error})", where=str(graph), next_step="Delete the file; it will be made again"
+        ) from error
 
 
 def _shape(folder: Path) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 
 import numpy as np
+import numpy.typing as npt
 
 from index.part import Part
 from index.ranker import Counts, Place, Ranking, by_part, count_in
@@ -36,23 +37,33 @@ class Found:
 def find_moments(parts: Sequence[Part], ranking: Ranking, counts: Counts, limit: int) -> list[Found]:
     """Return up to `limit` moments, best first."""
     leaders = _spread(parts, _merged(parts, ranking), limit)
-    return [_snapped(parts, found, counts) for found in leaders]
+    starts = starts_of(parts, [one.place for one in leaders], counts)
+    return [replace(one, row=row, sentence=sentence) for one, (row, sentence) in zip(leaders, starts, strict=True)]
 
 
-def start_of(parts: Sequence[Part], place: Place, counts: Counts) -> tuple[int, int]:
-    """Return (row, sentence) where the discussion in a window begins: the first sentence that says nearly as much as the best."""
-    part, position = parts[place[0]], place[1]
-    first = int(part.columns.window_row[position])
-    rows = np.arange(first, first + int(part.columns.window_rows[position]))
-    hashes, starts = part.terms.of_rows(rows)
-    borders, of_row = part.terms.sentences_of_rows(rows, starts)
-    if not len(borders) or not counts.terms:
-        return first, 0
-    coverage = (count_in(hashes, np.append(borders, len(hashes)), counts.terms) > 0) @ np.array(counts.idf)
-    best = float(coverage.max())
-    start = int(np.argmax(coverage >= START_COVERAGE * best)) if best > 0 else 0
-    row = int(np.searchsorted(of_row, start, side="right")) - 1
-    return first + row, start - int(of_row[row])
+def starts_of(parts: Sequence[Part], places: Sequence[Place], counts: Counts) -> list[tuple[int, int]]:
+    """Return (row, sentence) where the discussion in each window begins: the first sentence that says nearly as much as the best."""
+    found: list[tuple[int, int]] = [(0, 0)] * len(places)
+    idf = np.array(counts.idf)
+    for number, here, positions in by_part(places):
+        columns, terms = parts[number].columns, parts[number].terms
+        firsts, sizes = columns.window_row[positions], columns.window_rows[positions].astype(np.int64)
+        ends = np.cumsum(sizes)
+        rows = np.repeat(firsts - (ends - sizes), sizes) + np.arange(ends[-1])
+        hashes, starts = terms.of_rows(rows)
+        borders, of_row = terms.sentences_of_rows(rows, starts)
+        coverage = (count_in(hashes, np.append(borders, len(hashes)), counts.terms) > 0) @ idf
+        for one, first, begin, end in zip(here.tolist(), firsts.tolist(), (ends - sizes).tolist(), ends.tolist(), strict=True):
+            low, high = int(of_row[begin]), int(of_row[end])
+            start = low + _first_telling(coverage[low:high])
+            row = int(np.searchsorted(of_row[begin:end], start, side="right")) - 1
+            found[one] = (first + row, start - int(of_row[begin + row]))
+    return found
+
+
+def _first_telling(coverage: npt.NDArray[np.float64]) -> int:
+    best = float(coverage.max()) if len(coverage) else 0.0
+    return int(np.argmax(coverage >= START_COVERAGE * best)) if best > 0 else 0
 
 
 def _merged(parts: Sequence[Part], ranking: Ranking) -> list[Found]:
@@ -94,11 +105,6 @@ def _spread(parts: Sequence[Part], found: list[Found], limit: int) -> list[Found
         seen_episodes[episode] = earlier + 1
         taken.append(replace(best, score=-worth))
     return taken
-
-
-def _snapped(parts: Sequence[Part], found: Found, counts: Counts) -> Found:
-    row, sentence = start_of(parts, found.place, counts)
-    return replace(found, row=row, sentence=sentence)
 
 
 def _words(parts: Sequence[Part], found: Found) -> set[int]:

@@ -76,7 +76,7 @@ class Searcher:
         self._settings, self._database = settings, database
         self._readers = Readers(index_folder(settings))
         self._pool = ThreadPoolExecutor(max_workers=4 * (os.cpu_count() or 2), thread_name_prefix="earmark-search")
-        self._opening: Future[Embedder] = self._pool.submit(lambda: embedder or open_embedder(settings, threads=1))
+        self._opening: Future[Embedder] = self._pool.submit(_opened, settings, embedder)
 
     def search(self, query: str, *, limit: int = 10, filters: Filters = Filters(), sort: str = "best") -> SearchAnswer:
         """Return the moments that answer `query`, `limit` at most; `sort` is `best` or `newest`. An empty query finds nothing.
@@ -219,6 +219,13 @@ class Searcher:
             play_url=_play_url(episode),
             page_url=f"{self._settings.base_url.rstrip('/')}/e/{episode.id}?t={start_s:.0f}",
         )
+
+
+def _opened(settings: Settings, embedder: Embedder | None) -> Embedder:
+    if embedder is None:
+        embedder = open_embedder(settings, threads=1)
+        embedder.embed_query("ready")  # loads what queries need before the first one comes
+    return embedder
 
 
 def _by_words(generation: Generation, asked: LexicalQuery, filters: Filters, counts: Counts, depth: int) -> Scores:

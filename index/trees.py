@@ -31,31 +31,28 @@ class Trees:
             raise ValueError(f"the ranker wants features that are not there: {', '.join(sorted(unknown))}")
         names = [FEATURES.index(name) for name in content["features"]]
         trees = content["trees"]
-        nodes = max(len(tree["value"]) for tree in trees)
-        shape = (len(trees), nodes)
-        self._feature = np.zeros(shape, dtype=np.int64)
-        self._threshold = np.full(shape, np.inf)
-        self._left = np.tile(np.arange(nodes), (len(trees), 1))
-        self._right = self._left.copy()
-        self._value = np.zeros(shape)
-        for number, tree in enumerate(trees):
-            count = len(tree["value"])
-            self._value[number, :count] = tree["value"]
-            for node, (feature, threshold, left, right) in enumerate(tree["splits"]):
-                self._feature[number, node] = names[feature]
-                self._threshold[number, node] = threshold
-                self._left[number, node], self._right[number, node] = left, right
+        self._roots = np.cumsum([0, *(len(tree["value"]) for tree in trees[:-1])])
+        total = int(self._roots[-1]) + len(trees[-1]["value"])
+        self._feature = np.zeros(total, dtype=np.int64)
+        self._threshold = np.full(total, np.inf)
+        self._next = np.repeat(np.arange(total), 2)  # two for each node: where to go up to the threshold, and above
+        self._value = np.zeros(total)
+        for root, tree in zip(self._roots.tolist(), trees, strict=True):
+            self._value[root : root + len(tree["value"])] = tree["value"]
+            for node, (feature, threshold, left, right) in enumerate(tree["splits"], root):
+                self._feature[node], self._threshold[node] = names[feature], threshold
+                self._next[2 * node : 2 * node + 2] = root + left, root + right
         self._depth = int(content["depth"])
-        self._tree = np.arange(len(trees))[None, :]
 
     def score(self, features: Numbers) -> Numbers:
         """Return a score for each row of `features`, shape (rows, len(FEATURES))."""
-        rows = np.arange(len(features))[:, None]
-        node = np.zeros((len(features), len(self._value)), dtype=np.int64)
+        values = features.ravel()
+        first = np.arange(0, features.size, features.shape[1])[:, None]
+        node = np.tile(self._roots, (len(features), 1))
         for _ in range(self._depth):
-            value = features[rows, self._feature[self._tree, node]]
-            node = np.where(value <= self._threshold[self._tree, node], self._left[self._tree, node], self._right[self._tree, node])
-        total: Numbers = self._value[self._tree, node].sum(axis=1)
+            above = values.take(first + self._feature.take(node)) > self._threshold.take(node)
+            node = self._next.take(2 * node + above)
+        total: Numbers = self._value.take(node).sum(axis=1)
         return total
 
 

@@ -32,7 +32,15 @@ def test_batches_do_not_change_vectors() -> None:
     alone = np.stack([embedder.embed_passages([text])[0] for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-5)
     assert embedder.embed_passages([]).shape == (0, embedder.dim)
-    np.testing.assert_allclose(embedder.embed_query(""), embedder.embed_passages([""])[0], atol=1e-5)
+
+
+def test_a_query_in_int8_is_where_the_same_text_is_in_float32() -> None:
+    embedder = talks.embedder()
+    texts = ["", "why is the sea salty", *TEXTS]
+    for text, exact in zip(texts, embedder.embed_passages(texts), strict=True):
+        query = embedder.embed_query(text)
+        assert query.dtype == np.float32 and abs(np.linalg.norm(query) - 1) < 1e-5
+        assert query @ exact > 0.97
 
 
 def test_onnx_and_torch_agree() -> None:
@@ -44,7 +52,8 @@ def test_onnx_and_torch_agree() -> None:
 
 
 def test_serving_needs_neither_torch_nor_sentence_transformers() -> None:
-    talks.embedder()
+    talks.embedder().embed_passages(["x"])
+    talks.embedder().embed_query("x")
     program = (
         "import sys; from pathlib import Path; from tests import talks; from index.search import Searcher;"
         f"talks.models_dir = lambda: {talks.models_dir()!r}; talks.embedder().embed_query('x');"
@@ -100,3 +109,4 @@ def test_other_architectures(tmp_path: Path, kind: str) -> None:
             hidden = model(input_ids=ids, attention_mask=torch.ones_like(ids))[0][0]
         expected = hidden[0] if "cls" in kind else hidden.mean(0)
         np.testing.assert_allclose(vector, (expected / expected.norm()).numpy(), atol=1e-4)
+        assert embedder.embed_query(text) @ vector > 0.97

@@ -8,7 +8,7 @@ import pytest
 
 from index import trees
 from index.features import FEATURES, describe
-from index.moments import start_of
+from index.moments import starts_of
 from index.query import parse_query
 from index.search import Searcher
 from index.trees import Trees, open_trees
@@ -60,7 +60,7 @@ def test_features_say_what_is_there(searcher: Searcher) -> None:
         part, position = parts[place[0]], place[1]
         first = int(part.columns.window_row[position])
         count = int(part.columns.window_rows[position])
-        start_row, sentence = start_of(parts, place, sides.counts)
+        ((start_row, sentence),) = starts_of(parts, [place], sides.counts)
         borders, _ = part.terms.sentences_of_rows(np.array([start_row]), np.array([0, part.terms.length(start_row, 1)]))
         before = int(borders[sentence])
         assert column["start_words"][row] == before + part.terms.length(first, start_row - first)
