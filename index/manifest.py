@@ -20,7 +20,7 @@ from store.errors import IndexUnavailable
 from store.files import sha256_of, sync_folder, write_atomic
 from store.settings import Settings
 
-FORMAT = 1  # raised when a part's files change their meaning: an older index is then built again from the database
+FORMAT = 2  # raised when a part's files change their meaning: an older index is then built again from the database
 MANIFEST_NAME, PARTS_NAME, LOCK_NAME = "manifest.json", "parts", "builder.lock"
 LOCK_RETRY_S = 0.05
 

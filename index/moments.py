@@ -42,7 +42,7 @@ def find_moments(parts: Sequence[Part], ranking: Ranking, counts: Counts, limit:
 
 
 def starts_of(parts: Sequence[Part], places: Sequence[Place], counts: Counts) -> list[tuple[int, int]]:
-    """Return (row, sentence) where the discussion in each window begins: the first sentence that says nearly as much as the best."""
+    """Return (row, sentence) where the discussion in each window begins: the first sentence with nearly the best's weight."""
     found: list[tuple[int, int]] = [(0, 0)] * len(places)
     idf = np.array(counts.idf)
     for number, here, positions in by_part(places):

@@ -49,24 +49,38 @@ def test_filters_are_obeyed(tmp_path: Path) -> None:
     assert positions.tolist() == []
 
 
-def test_large_parts_use_lists_and_still_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_parts_search_short_codes_and_still_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dense, "EXACT_WINDOWS", 1000)
-    vectors = some_vectors(6000)
+    vectors = some_vectors(6000, dim=128)
     write_dense(tmp_path, vectors)
     about = json.loads((tmp_path / dense.ABOUT_NAME).read_text())
-    assert about["kind"].startswith("IVF") and 0 < about["probes"] <= about["lists"]
+    assert about["kinds"] == ["SQ8", "PQ32x4fs"] and (tmp_path / dense.CODES_NAME).is_file()
     index = DenseIndex(tmp_path)
-    queries = vectors[:50] + 0.1 * some_vectors(50, seed=1)
+    queries = vectors[:50] + 0.1 * some_vectors(50, dim=128, seed=1)
     hits = sum(len(set(index.search(query, 10)[0].tolist()) & set(truth(vectors, query, 10))) for query in queries)
     assert hits >= 0.93 * 500
-    narrow = np.random.default_rng(2).random(6000) < 0.02
-    found = [index.search(query, 10, narrow)[0] for query in queries]
-    assert all(narrow[positions].all() for positions in found)
-    hits = sum(
-        len(set(positions.tolist()) & set(truth(vectors, query, 10, narrow)))
-        for query, positions in zip(queries, found, strict=True)
-    )
-    assert hits >= 0.95 * 500
+    for share in (0.02, 0.3, 0.99):
+        allowed = np.random.default_rng(2).random(6000) < share
+        found = [index.search(query, 10, allowed) for query in queries]
+        assert all(allowed[positions].all() and len(positions) == 10 for positions, _ in found)
+        assert all((np.diff(scores) <= 1e-6).all() for _, scores in found)
+        hits = sum(
+            len(set(positions.tolist()) & set(truth(vectors, query, 10, allowed)))
+            for query, (positions, _) in zip(queries, found, strict=True)
+        )
+        assert hits >= 0.93 * 500, share
+
+
+def test_a_wide_filter_that_leaves_out_all_that_is_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense, "EXACT_WINDOWS", 1000)
+    vectors = some_vectors(6000, dim=128)
+    write_dense(tmp_path, vectors)
+    query = vectors[0]
+    allowed = vectors @ query < np.median(vectors @ query)
+    positions, _ = DenseIndex(tmp_path).search(query, 50, allowed)
+    assert len(positions) == 50 and allowed[positions].all()
+    best = vectors[truth(vectors, query, 50, allowed)] @ query
+    np.testing.assert_allclose(np.sort(vectors[positions] @ query), np.sort(best), atol=0.005)
 
 
 def test_many_threads_at_once(tmp_path: Path) -> None:
