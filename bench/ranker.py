@@ -2,7 +2,8 @@
 
 Comes in: a folder as `bench.retrieval_data` reads it. Goes out: the readable file `index/ranker.json`, and figures of a
 cross-validation by show.
-Labels say what a listener gains: 2 = playing this window starts within 40 words of the true start, 1 = another hit, 0 = none.
+Two forests are trained and added: one on strict hits, which knows the right discussion, one on entries (playing the window starts
+within 40 words of the true start), which knows the right place in it. One forest on graded labels gains less of both.
 Needs `pip install lightgbm`; the product does not.
 Does not know: how features are made.
 
@@ -15,7 +16,7 @@ import argparse
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,11 @@ from index.trees import RANKER, Trees
 from store.settings import load_settings
 
 FOLDS = 5
-SCALE = 6  # decimals kept in the file
+ENTRY_WEIGHT = 0.75  # of the second forest beside the first
+DECIMALS = 5  # kept in the file
 
 Numbers = npt.NDArray[np.float64]
+Rule = Callable[[Query, Hit], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,9 @@ class Example:
     features: Numbers
     hits: tuple[Hit, ...]
 
-    @property
-    def labels(self) -> npt.NDArray[np.int64]:
-        """What each candidate is worth."""
-        return np.array(
-            [2 if _plays(self.query, hit) else 1 if strict(self.query, hit) else 0 for hit in self.hits], dtype=np.int64
-        )
+    def labels(self, rule: Rule) -> npt.NDArray[np.int64]:
+        """Return 1 for each candidate that fits a rule."""
+        return np.array([rule(self.query, hit) for hit in self.hits], dtype=np.int64)
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--split", default="dev")
     parser.add_argument("--episodes", type=int)
     parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("--trees", type=int, default=80)
+    parser.add_argument("--trees", type=int, default=80, help="of each forest")
     parser.add_argument("--leaves", type=int, default=12)
     parser.add_argument("--rate", type=float, default=0.08)
     parser.add_argument("--write", action="store_true", help=f"train on all shows and write {RANKER.name}")
@@ -120,14 +120,20 @@ def cross_validate(examples: Sequence[Example], options: dict[str, Any]) -> list
 
 
 def train(examples: Sequence[Example], options: dict[str, Any]) -> dict[str, Any]:
-    """Train on `examples` and return what the file holds."""
+    """Train both forests on `examples` and return what the file holds."""
+    trees = [*_forest(examples, strict, 1.0, options), *_forest(examples, plays, ENTRY_WEIGHT, options)]
+    return {"features": list(FEATURES), "depth": max(tree.pop("depth") for tree in trees), "trees": trees}
+
+
+def _forest(examples: Sequence[Example], rule: Rule, weight: float, options: dict[str, Any]) -> list[dict[str, Any]]:
     import lightgbm  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
-    useful = [example for example in examples if len(example.hits) and example.labels.max() > 0]
+    labelled = [(example, example.labels(rule)) for example in examples if len(example.hits)]
+    useful = [(example, labels) for example, labels in labelled if labels.any()]
     data = lightgbm.Dataset(
-        np.concatenate([example.features for example in useful]),
-        np.concatenate([example.labels for example in useful]),
-        group=[len(example.hits) for example in useful],
+        np.concatenate([example.features for example, _ in useful]),
+        np.concatenate([labels for _, labels in useful]),
+        group=[len(labels) for _, labels in useful],
     )
     booster = lightgbm.train(
         {
@@ -148,8 +154,7 @@ def train(examples: Sequence[Example], options: dict[str, Any]) -> dict[str, Any
         data,
         options["trees"],
     )
-    trees = [_plain(tree["tree_structure"]) for tree in booster.dump_model()["tree_info"]]
-    return {"features": list(FEATURES), "depth": max(tree.pop("depth") for tree in trees), "trees": trees}
+    return [_plain(tree["tree_structure"], weight) for tree in booster.dump_model()["tree_info"]]
 
 
 def figures(examples: Sequence[Example], scores: Sequence[Numbers]) -> dict[str, float]:
@@ -169,12 +174,16 @@ def figures(examples: Sequence[Example], scores: Sequence[Numbers]) -> dict[str,
     }
 
 
-def _plays(query: Query, hit: Hit) -> bool:
+def plays(query: Query, hit: Hit) -> bool:
+    """Tell whether playing a window starts near the true start."""
     return hit.talk_id == query.talk_id and abs(hit.start_word - query.first_word) <= NEAR_WORDS
 
 
-def _plain(root: dict[str, Any]) -> dict[str, Any]:
-    """Flatten a tree: inner nodes first (feature, threshold, left, right), then leaves; `value` has one entry a node."""
+def _plain(root: dict[str, Any], weight: float) -> dict[str, Any]:
+    """Flatten a tree: inner nodes first (feature, threshold, left, right), then leaves; `value` has one entry a node.
+
+    Leaves are worth `weight` times what they were; numbers are rounded, because the file is to be read.
+    """
     inner: list[dict[str, Any]] = []
     leaves: list[dict[str, Any]] = []
 
@@ -187,10 +196,14 @@ def _plain(root: dict[str, Any]) -> dict[str, Any]:
     depth = visit(root, 0)
     number = {id(node): place for place, node in enumerate([*inner, *leaves])}
     splits = [
-        [node["split_feature"], round(node["threshold"], SCALE), number[id(node["left_child"])], number[id(node["right_child"])]]
+        [node["split_feature"], round(node["threshold"], DECIMALS), number[id(node["left_child"])], number[id(node["right_child"])]]
         for node in inner
     ]
-    return {"splits": splits, "value": [0.0] * len(inner) + [round(leaf["leaf_value"], SCALE) for leaf in leaves], "depth": depth}
+    return {
+        "splits": splits,
+        "value": [0.0] * len(inner) + [round(weight * leaf["leaf_value"], DECIMALS) for leaf in leaves],
+        "depth": depth,
+    }
 
 
 if __name__ == "__main__":

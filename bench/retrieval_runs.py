@@ -16,7 +16,6 @@ import numpy.typing as npt
 from bench.retrieval_data import Talk
 from index.build import update_index
 from index.embed import Embedder
-from index.features import describe
 from index.moments import starts_of
 from index.passages import window_text
 from index.query import parse_query
@@ -102,8 +101,7 @@ class Catalogue:
     def describe(self, query: str, depth: int) -> tuple[npt.NDArray[np.float64], list[Hit]]:
         """Return the features of a query's candidates and the windows themselves, each with where it would be played from."""
         sides = self._searcher.sides(parse_query(query), depth=depth)
-        fused = {one.place: one.score for one in fuse(sides.lexical, sides.dense, self._lexical_weight)}
-        places, features = describe(sides.generation.parts, sides.counts, sides.lexical, sides.dense, fused)
+        places, features = self._searcher.describe(sides, fuse(sides.lexical, sides.dense, self._lexical_weight))
         return features, self._hits(places, sides, played=len(places))
 
     def _store(self, database: Database, talk: Talk, model: str, vectors: Mapping[str, npt.NDArray[np.float32]]) -> None:

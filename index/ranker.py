@@ -83,6 +83,19 @@ def lexical_scores(parts: Sequence[Part], places: Sequence[Place], counts: Count
     return scores
 
 
+def coverage(parts: Sequence[Part], places: Sequence[Place], counts: Counts) -> Numbers:
+    """Return which share of the query's weight each window says."""
+    shares: Numbers = np.zeros(len(places))
+    idf = np.array(counts.idf)
+    if not idf.sum():
+        return shares
+    for number, here, positions in by_part(places):
+        columns = parts[number].columns
+        hashes, starts = parts[number].terms.of_spans(columns.window_row[positions], columns.window_rows[positions])
+        shares[here] = (count_in(hashes, starts, counts.terms) > 0) @ idf / idf.sum()
+    return shares
+
+
 def by_part(places: Sequence[Place]) -> Iterator[tuple[int, Integers, Integers]]:
     """Yield for each part its number, which of `places` are in it, and their positions there."""
     table = np.array(places, dtype=np.int64).reshape(-1, 2)

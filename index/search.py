@@ -20,6 +20,7 @@ import numpy as np
 
 from index.columns import Mask
 from index.embed import Embedder, Vectors, open_embedder
+from index.features import Numbers as Features
 from index.features import describe
 from index.generation import Generation, Readers
 from index.highlight import highlights
@@ -27,7 +28,7 @@ from index.lexical import LexicalQuery
 from index.manifest import index_folder
 from index.moments import Found, find_moments
 from index.query import Filters, ParsedQuery, parse_query
-from index.ranker import Counts, Place, Ranking, count_terms, fuse, lexical_scores, scaled
+from index.ranker import Counts, Place, Ranking, count_terms, coverage, fuse, lexical_scores, scaled
 from index.trees import open_trees
 from store.database import Database
 from store.episodes import get_episode
@@ -45,6 +46,10 @@ OPENING_S = 30.0  # that the first search waits for the encoder
 OVERDUE = 10  # times the budget after which a search without any side's answer is given up
 NEWEST_SHARE = 0.5  # sorted by date, what scores less than this share of the best is left out
 NEWEST_DEPTH = 50
+LEARNED = 64  # windows, best by score first, that the learned order may move; with all 170 candidates it gains nothing more
+TAIL = 0.2  # the best score of a window that it does not see
+SHOWN = 10
+SAID_SHARE = 0.5  # of the question's weight: with more of it in one window, that window fits
 
 Side = Literal["lexical", "dense"]
 Scores = dict[Place, float]
@@ -89,6 +94,8 @@ class Searcher:
             return SearchAnswer(query, _ms_since(started), None, ())
         sides = self.sides(parsed, filters)
         ranking = self.rank(sides)
+        if not parsed.phrases and self._nothing_fits(sides, ranking):
+            return SearchAnswer(query, _ms_since(started), sides.degraded, ())
         found = find_moments(sides.generation.parts, ranking, sides.counts, max(limit, NEWEST_DEPTH) if sort == "newest" else limit)
         if sort == "newest" and found:
             found = [one for one in found if one.score >= NEWEST_SHARE * found[0].score]
@@ -123,11 +130,26 @@ class Searcher:
         trees = open_trees()
         if trees is None or not ranking or sides.degraded:
             return ranking
-        fused = {one.place: one.score for one in ranking}
-        places, features = describe(sides.generation.parts, sides.counts, sides.lexical, sides.dense, fused)
+        places, features = self.describe(sides, ranking)
         learned = dict(zip(places, scaled(trees.score(features)).tolist(), strict=True))
-        ordered = sorted(ranking, key=lambda one: (-learned[one.place], one.place))
-        return [replace(one, score=learned[one.place]) for one in ordered]
+        first = [replace(one, score=TAIL + (1 - TAIL) * learned[one.place]) for one in ranking[:LEARNED]]
+        first.sort(key=lambda one: (-one.score, one.place))
+        return [*first, *(replace(one, score=TAIL * one.score) for one in ranking[LEARNED:])]
+
+    def describe(self, sides: Sides, ranking: Ranking) -> tuple[list[Place], Features]:
+        """Return the windows that the learned order may move, and what tells them apart, shape (windows, len(FEATURES))."""
+        fused = {one.place: one.score for one in ranking[:LEARNED]}
+        return describe(sides.generation.parts, sides.counts, sides.lexical, sides.dense, fused)
+
+    def _nothing_fits(self, sides: Sides, ranking: Ranking) -> bool:
+        """Tell whether the best that there is has nothing to do with the question: far in meaning, and most of its words unsaid."""
+        if sides.degraded or not ranking:
+            return False
+        nearest = max(sides.dense.values(), default=0.0)
+        if nearest >= self._opening.result().unrelated:
+            return False
+        said = coverage(sides.generation.parts, [one.place for one in ranking[:SHOWN]], sides.counts)
+        return float(said.max()) < SAID_SHARE
 
     def _in_time(self, asked: dict[Side, Future[Scores]]) -> tuple[dict[Side, Scores], Side | None]:
         """Wait for both sides as long as the budget lasts, then for the first one that answers."""

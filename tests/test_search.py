@@ -120,8 +120,19 @@ def test_any_text_answers(catalogue: Catalogue, text: str, copies: int, since: s
     assert answer.took_ms < 5000
 
 
+@pytest.mark.parametrize("query", ["how to train a puppy", "football world cup final score", "xyzzy frobnicate"])
+def test_what_nobody_spoke_of_finds_nothing(catalogue: Catalogue, query: str) -> None:
+    answer = catalogue[0].search(query)
+    assert answer.moments == () and answer.degraded is None
+
+
+@pytest.mark.parametrize("query", ["salinity of the ocean", "loaves", "why does seawater taste of salt", "baking"])
+def test_other_words_for_what_was_said_find_it(catalogue: Catalogue, query: str) -> None:
+    assert catalogue[0].search(query).moments
+
+
 class Broken:
-    name, dim, max_tokens = "x", 384, 256
+    name, dim, max_tokens, unrelated = "x", 384, 256, 0.0
 
     def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s
