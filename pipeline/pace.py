@@ -2,7 +2,8 @@
 
 Comes in: how many seconds of audio are done, again and again. Goes out: speed in audio seconds a second, seconds left.
 Work is committed in batches, so what is done grows in steps: speed is taken from step to step, never from the start, where
-models were loading and nothing could be done yet.
+models were loading and nothing could be done yet. Lanes commit almost together, so it is the slope of a line through all steps:
+from the first step to the last, a round's other steps would seem to have taken no time.
 Does not know: jobs, or how it is shown.
 """
 
@@ -36,8 +37,11 @@ class Pace:
         """Return audio seconds a second; None as long as there were too few steps."""
         if self._is_first or len(self._steps) < LEAST_STEPS:
             return None
-        (first, done_first), (last, done_last) = self._steps[0], self._steps[-1]
-        return (done_last - done_first) / (last - first) if last > first else None
+        mean_now = sum(now for now, _ in self._steps) / len(self._steps)
+        mean_done = sum(done_s for _, done_s in self._steps) / len(self._steps)
+        spread = sum((now - mean_now) ** 2 for now, _ in self._steps)
+        together = sum((now - mean_now) * (done_s - mean_done) for now, done_s in self._steps)
+        return together / spread if spread > 0 else None
 
     def left_s(self, now: float, total_s: float) -> float | None:
         """Return the seconds until `total_s` of audio are done, counted from the last step; None where no speed is known."""

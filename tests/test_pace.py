@@ -9,13 +9,13 @@ import pytest
 from pipeline.pace import Pace
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 4])
-def test_time_left_is_right_after_a_tenth(lanes: int) -> None:
+@pytest.mark.parametrize(("lanes", "apart_s"), [(1, 0.0), (2, 0.1), (2, 2.0), (4, 0.3), (4, 2.0)])
+def test_time_left_is_right_after_a_tenth(lanes: int, apart_s: float) -> None:
     dice = random.Random(lanes)
     total_s, batch_s, loading_s = 20_000.0, 200.0, 12.0
     commits = []
     for lane in range(lanes):  # each lane commits a batch every 15 s or so
-        at = loading_s + lane * 2.0
+        at = loading_s + lane * apart_s
         for _ in range(int(total_s / batch_s / lanes)):
             at += dice.uniform(13.0, 17.0)
             commits.append(at)
