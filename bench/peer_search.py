@@ -7,7 +7,6 @@ Does not know: the product's index; the store is only read for texts and vectors
 from __future__ import annotations
 
 import re
-import resource
 import sqlite3
 import time
 from pathlib import Path
@@ -63,5 +62,11 @@ def measure_peer(folder: str, queries: list[str]) -> dict[str, Any]:
         "name": NAME,
         "p50_ms": round(float(np.percentile(took, 50)), 1),
         "p95_ms": round(float(np.percentile(took, 95)), 1),
-        "rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "rss_mb": peak_rss_mb(),
     }
+
+
+def peak_rss_mb() -> int:
+    """Return this process's highest resident memory. (`getrusage` would tell that of the process that started it, if higher.)"""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return round(int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024)

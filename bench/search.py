@@ -13,7 +13,6 @@ import argparse
 import gzip
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.peer_search import measure_peer
+from bench.peer_search import measure_peer, peak_rss_mb
 from bench.retrieval import CACHE, tell
 from bench.search_data import fill_store, read_windows
 from index.build import update_index
@@ -113,7 +112,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         degraded = sum(answer.degraded is not None for answer in pool.map(searcher.search, many))
     figures["qps_16"] = round(len(many) / (time.perf_counter() - started), 1)
     figures["degraded_16"] = degraded
-    figures["rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    figures["rss_mb"] = peak_rss_mb()
     narrow = Filters(episode_ids=tuple(plan.narrow))
     figures.update(_recalls(searcher, Database.in_folder(settings.data_dir, read_only=True), plan.queries[:RECALLED], narrow))
     return figures
