@@ -67,6 +67,6 @@ def measure_peer(folder: str, queries: list[str]) -> dict[str, Any]:
 
 
 def peak_rss_mb() -> int:
-    """Return this process's highest resident memory. (`getrusage` would tell that of the process that started it, if higher.)"""
+    """Return this process's highest resident memory; `getrusage` may tell that of the process that started it."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return round(int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024)
