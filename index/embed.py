@@ -224,7 +224,7 @@ def _made(graph: Path, make: Callable[[Path], None]) -> Path:
     """Return `graph`, made first if it is not there. What is half made never has its name."""
     if not graph.is_file():
         graph.parent.mkdir(parents=True, exist_ok=True)
-        part = graph.with_name(f".{graph.name}.{os.getpid()}.part")
+        part = graph.with_name(f".{graph.name}.{os.getpid()}-{threading.get_ident()}.part")
         try:
             make(part)
             part.replace(graph)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from store import database as database_module
 from store.database import Database
 from store.errors import StoreError
+from store.files import write_atomic
 from store.schema import MIGRATIONS
 
 
@@ -81,3 +83,12 @@ def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
         thread.start()
         thread.join(timeout=5)
         assert seen == [0]
+
+
+def test_two_threads_write_one_file(tmp_path: Path) -> None:
+    place = tmp_path / "picture"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: write_atomic(place, bytes([n]) * 100_000), range(64)))
+    found = place.read_bytes()
+    assert len(found) == 100_000 and len(set(found)) == 1
+    assert list(tmp_path.iterdir()) == [place]
