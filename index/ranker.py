@@ -85,15 +85,19 @@ def lexical_scores(parts: Sequence[Part], places: Sequence[Place], counts: Count
 
 def coverage(parts: Sequence[Part], places: Sequence[Place], counts: Counts) -> Numbers:
     """Return which share of the query's weight each window says."""
-    shares: Numbers = np.zeros(len(places))
     idf = np.array(counts.idf)
-    if not idf.sum():
-        return shares
+    shares: Numbers = said_in(parts, places, counts) @ idf / idf.sum() if idf.sum() else np.zeros(len(places))
+    return shares
+
+
+def said_in(parts: Sequence[Part], places: Sequence[Place], counts: Counts) -> npt.NDArray[np.bool_]:
+    """Tell which words of the query each window says, shape (windows, words)."""
+    said = np.zeros((len(places), len(counts.terms)), dtype=bool)
     for number, here, positions in by_part(places):
         columns = parts[number].columns
         hashes, starts = parts[number].terms.of_spans(columns.window_row[positions], columns.window_rows[positions])
-        shares[here] = (count_in(hashes, starts, counts.terms) > 0) @ idf / idf.sum()
-    return shares
+        said[here] = count_in(hashes, starts, counts.terms) > 0
+    return said
 
 
 def by_part(places: Sequence[Place]) -> Iterator[tuple[int, Integers, Integers]]:

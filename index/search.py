@@ -21,6 +21,7 @@ import numpy as np
 
 from index.columns import Mask
 from index.embed import Embedder, Vectors, open_embedder
+from index.explain import Evidence, Explanation, explain
 from index.features import Numbers as Features
 from index.features import describe
 from index.generation import Generation, Readers
@@ -75,6 +76,16 @@ class Sides:
         return [int(parts[part].columns.ids[parts[part].columns.window_row[position]]) for part, position in places]
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A search as it went: what was asked, what both sides found, the order, and the windows that became moments."""
+
+    parsed: ParsedQuery
+    sides: Sides
+    ranking: Ranking
+    found: tuple[Found, ...]
+
+
 class Searcher:
     """Searches one catalogue. Safe to use from many threads at once; a new generation is noticed by itself."""
 
@@ -91,25 +102,45 @@ class Searcher:
 
         Raises `IndexUnavailable` if there is no index, or if neither side can answer.
         """
+        return self._ask(query, limit, filters, sort)[0]
+
+    def explain(
+        self, query: str, *, limit: int = 10, filters: Filters = Filters(), sort: str = "best"
+    ) -> tuple[SearchAnswer, Explanation | None]:
+        """Return what `search` returns, and why; None where nothing was asked. Raises `IndexUnavailable` likewise."""
+        answer, looked = self._ask(query, limit, filters, sort)
+        if looked is None:
+            return answer, None
+        by_score = fuse(looked.sides.lexical, looked.sides.dense, self._settings.lexical_weight)
+        trees = open_trees() if not looked.sides.degraded else None
+        places, features = self.describe(looked.sides, by_score) if trees else ([], np.zeros((0, 0)))
+        sides = looked.sides
+        evidence = Evidence(
+            sides.generation.parts, sides.counts, sides.lexical, sides.dense, by_score, looked.ranking, places, features
+        )
+        return answer, explain(looked.parsed, evidence, looked.found, trees)
+
+    def _ask(self, query: str, limit: int, filters: Filters, sort: str) -> tuple[SearchAnswer, Looked | None]:
         started = time.perf_counter()
         parsed = parse_query(query)
         if not parsed or limit < 1:
-            return SearchAnswer(query, _ms_since(started), None, ())
+            return SearchAnswer(query, _ms_since(started), None, ()), None
         with self._room:
-            return self._search(query, parsed, limit, filters, sort, started)
+            sides = self.sides(parsed, filters)
+            ranking = self.rank(sides)
+            moments: list[tuple[Found, Moment]] = []
+            if parsed.phrases or not self._nothing_fits(sides, ranking):
+                moments = self._best(sides, ranking, limit) if sort != "newest" else self._newest(sides, ranking, limit)
+            answer = SearchAnswer(query, _ms_since(started), sides.degraded, tuple(moment for _, moment in moments))
+        return answer, Looked(parsed, sides, ranking, tuple(found for found, _ in moments))
 
-    def _search(self, query: str, parsed: ParsedQuery, limit: int, filters: Filters, sort: str, started: float) -> SearchAnswer:
-        sides = self.sides(parsed, filters)
-        ranking = self.rank(sides)
-        if not parsed.phrases and self._nothing_fits(sides, ranking):
-            return SearchAnswer(query, _ms_since(started), sides.degraded, ())
-        found = find_moments(sides.generation.parts, ranking, sides.counts, max(limit, NEWEST_DEPTH) if sort == "newest" else limit)
-        if sort == "newest" and found:
-            found = [one for one in found if one.score >= NEWEST_SHARE * found[0].score]
-        moments = self._moments(sides.generation, found)
-        if sort == "newest":
-            moments.sort(key=lambda moment: moment.published, reverse=True)
-        return SearchAnswer(query, _ms_since(started), sides.degraded, tuple(moments[:limit]))
+    def _best(self, sides: Sides, ranking: Ranking, limit: int) -> list[tuple[Found, Moment]]:
+        return self._moments(sides.generation, find_moments(sides.generation.parts, ranking, sides.counts, limit))
+
+    def _newest(self, sides: Sides, ranking: Ranking, limit: int) -> list[tuple[Found, Moment]]:
+        moments = self._best(sides, ranking, max(limit, NEWEST_DEPTH))
+        moments = [(found, moment) for found, moment in moments if found.score >= NEWEST_SHARE * moments[0][0].score]
+        return sorted(moments, key=lambda pair: pair[1].published, reverse=True)[:limit]
 
     def sides(self, parsed: ParsedQuery, filters: Filters = Filters(), depth: int = DEPTH) -> Sides:
         """Return what words and meaning find, `depth` windows each, within the settings' time budget."""
@@ -209,7 +240,7 @@ class Searcher:
             masks[number][position] = True
         return self._by_meaning(generation, parsed, masks, depth)
 
-    def _moments(self, generation: Generation, found: Sequence[Found]) -> list[Moment]:
+    def _moments(self, generation: Generation, found: Sequence[Found]) -> list[tuple[Found, Moment]]:
         """Read the moments' texts and episodes from the store; what was removed a moment ago is left out."""
         rows = {one: generation.parts[one.place[0]].columns.ids[one.row : one.last_row + 1].tolist() for one in found}
         passages = passages_by_id(self._database, {key for ids in rows.values() for key in ids})
@@ -225,7 +256,7 @@ class Searcher:
                     episodes[episode_id] = get_episode(self._database, episode_id)
                 except StoreError:
                     continue
-            moments.append(self._moment(one, spoken, episodes[episode_id]))
+            moments.append((one, self._moment(one, spoken, episodes[episode_id])))
         return moments
 
     def _moment(self, found: Found, spoken: Sequence[Passage], episode: Episode) -> Moment:

@@ -55,6 +55,7 @@ class Ask:
     sort: str = "best"
     like: str = ""
     limit: int = 20
+    explain: bool = False
 
 
 class Answers:
@@ -115,15 +116,20 @@ class Answers:
             since=whole_day(ask.since, at_end=False),
             until=whole_day(ask.until, at_end=True),
         )
-        found = self._site.searcher.search(query, limit=ask.limit + (leave_out is not None), filters=filters, sort=ask.sort)
+        limit = ask.limit + (leave_out is not None)
+        if ask.explain:
+            found, why = self._site.searcher.explain(query, limit=limit, filters=filters, sort=ask.sort)
+        else:
+            found, why = self._site.searcher.search(query, limit=limit, filters=filters, sort=ask.sort), None
         episodes = {moment.episode_id: self._episode(moment.episode_id) for moment in found.moments}
-        moments = [
-            replace(moment, play_url=play_url(episode), page_url=page_path(moment.episode_id, moment.start_s))
-            for moment in found.moments
+        kept = [
+            (place, replace(moment, play_url=play_url(episode), page_url=page_path(moment.episode_id, moment.start_s)))
+            for place, moment in enumerate(found.moments)
             if (episode := episodes[moment.episode_id]) is not None and not _is_at(moment, leave_out)
         ][: ask.limit]
+        moments = [moment for _, moment in kept]
         marks = [[] if ask.like else marked(query, moment.text, _language(episodes[moment.episode_id])) for moment in moments]
-        return {
+        answer = {
             "query": ask.query,
             "took_ms": round(found.took_ms, 2),
             "degraded": found.degraded,
@@ -132,6 +138,9 @@ class Answers:
             "best": [best_sentence(moment.text, ranges) for moment, ranges in zip(moments, marks, strict=True)],
             "episodes": {key: brief(episode) for key, episode in episodes.items() if episode is not None},
         }
+        if why is not None:
+            answer["explain"] = asdict(replace(why, moments=tuple(why.moments[place] for place, _ in kept)))
+        return answer
 
     def _episode(self, episode_id: str) -> Episode | None:
         kept = self._episodes.get(episode_id)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import parse_qs, urlsplit
 
+from index.explain import Explanation
 from index.search import Filters, Searcher
 from store.database import Database
 from store.episodes import get_episode, get_recording
@@ -33,6 +34,10 @@ class Finder(Protocol):
 
     def search(self, query: str, *, limit: int, filters: Filters, sort: str) -> SearchAnswer:
         """Return the moments that answer `query`."""
+        ...
+
+    def explain(self, query: str, *, limit: int, filters: Filters, sort: str) -> tuple[SearchAnswer, Explanation | None]:
+        """Return the same, and why; None where nothing was asked."""
         ...
 
 
