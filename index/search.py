@@ -8,12 +8,13 @@ Does not know: HTTP, terminals, how the index was built.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -30,15 +31,15 @@ from index.lexical import LexicalQuery
 from index.manifest import index_folder
 from index.moments import Found, find_moments
 from index.query import Filters, ParsedQuery, parse_query
-from index.ranker import Counts, Place, Ranking, count_terms, coverage, fuse, lexical_scores, scaled
+from index.ranker import Counts, Place, Ranked, Ranking, count_terms, coverage, fuse, lexical_scores, scaled
 from index.trees import open_trees
 from store.database import Database
-from store.episodes import get_episode
-from store.errors import EarmarkError, IndexUnavailable, StoreError
+from store.errors import EarmarkError, IndexUnavailable
 from store.links import has_secret
 from store.passages import passages_by_id
 from store.records import Episode, Moment, Passage, SearchAnswer
 from store.settings import Settings
+from store.shelf import Shelf
 
 __all__ = ["Filters", "Searcher", "highlights"]
 
@@ -52,6 +53,8 @@ LEARNED = 64  # windows, best by score first, that the learned order may move; w
 AT_ONCE = (os.cpu_count() or 2) + 1  # searches; 16 at once on 2 cores pass the interpreter around: 56 a second in place of 105
 TAIL = 0.2  # the best score of a window that it does not see
 SHOWN = 10
+COMMON_IDF = math.log(2)  # of a word that half of the windows say
+FEWEST_TERMS = 2
 SAID_SHARE = 0.5  # of the question's weight: with more of it in one window, that window fits
 
 Side = Literal["lexical", "dense"]
@@ -91,7 +94,7 @@ class Searcher:
 
     def __init__(self, settings: Settings, database: Database, embedder: Embedder | None = None) -> None:
         """Take the catalogue. Without `embedder` the settings' one is opened, beside whatever the caller does meanwhile."""
-        self._settings, self._database = settings, database
+        self._settings, self._database, self._shelf = settings, database, Shelf(database)
         self._readers = Readers(index_folder(settings))
         self._room = threading.BoundedSemaphore(AT_ONCE)
         self._pool = ThreadPoolExecutor(max_workers=4 * (os.cpu_count() or 2), thread_name_prefix="earmark-search")
@@ -153,7 +156,7 @@ class Searcher:
             lexical = self._pool.submit(_by_phrases, generation, asked, filters, counts, parsed.only_phrases)
             dense = self._pool.submit(self._by_meaning_among, generation, parsed, lexical, depth)
         else:
-            lexical = self._pool.submit(_by_words, generation, asked, filters, counts, depth)
+            lexical = self._pool.submit(_by_words, generation, LexicalQuery(_telling(terms, counts)), filters, counts, depth)
             dense = self._pool.submit(self._by_meaning, generation, parsed, generation.masks(filters), depth)
         found, degraded = self._in_time({"lexical": lexical, "dense": dense})
         return Sides(generation, counts, _first(found["lexical"], depth), found["dense"], degraded)
@@ -170,9 +173,9 @@ class Searcher:
             return ranking
         places, features = self.describe(sides, ranking)
         learned = dict(zip(places, scaled(trees.score(features)).tolist(), strict=True))
-        first = [replace(one, score=TAIL + (1 - TAIL) * learned[one.place]) for one in ranking[:LEARNED]]
+        first = [Ranked(place, TAIL + (1 - TAIL) * learned[place]) for place, _ in ranking[:LEARNED]]
         first.sort(key=lambda one: (-one.score, one.place))
-        return [*first, *(replace(one, score=TAIL * one.score) for one in ranking[LEARNED:])]
+        return [*first, *(Ranked(place, TAIL * score) for place, score in ranking[LEARNED:])]
 
     def describe(self, sides: Sides, ranking: Ranking) -> tuple[list[Place], Features]:
         """Return the windows that the learned order may move, and what tells them apart, shape (windows, len(FEATURES))."""
@@ -244,19 +247,14 @@ class Searcher:
         """Read the moments' texts and episodes from the store; what was removed a moment ago is left out."""
         rows = {one: generation.parts[one.place[0]].columns.ids[one.row : one.last_row + 1].tolist() for one in found}
         passages = passages_by_id(self._database, {key for ids in rows.values() for key in ids})
-        episodes: dict[str, Episode] = {}
         moments = []
         for one in found:
             spoken = [passages[key] for key in rows[one] if key in passages]
             if len(spoken) < len(rows[one]):
                 continue
-            episode_id = spoken[0].episode_id
-            if episode_id not in episodes:
-                try:
-                    episodes[episode_id] = get_episode(self._database, episode_id)
-                except StoreError:
-                    continue
-            moments.append((one, self._moment(one, spoken, episodes[episode_id])))
+            episode = self._shelf.episode(spoken[0].episode_id)
+            if episode is not None:
+                moments.append((one, self._moment(one, spoken, episode)))
         return moments
 
     def _moment(self, found: Found, spoken: Sequence[Passage], episode: Episode) -> Moment:
@@ -303,6 +301,12 @@ def _by_words(generation: Generation, asked: LexicalQuery, filters: Filters, cou
         places.extend((number, position) for position in kept.tolist())
     scores = lexical_scores(generation.parts, places, counts)
     return _first(dict(zip(places, scores.tolist(), strict=True)), depth)
+
+
+def _telling(terms: tuple[tuple[str, ...], ...], counts: Counts) -> tuple[tuple[str, ...], ...]:
+    """Leave out the words that most windows say, where two others are left: they pick no candidate, and take half of the time."""
+    rare = tuple(group for group, idf in zip(terms, counts.idf, strict=True) if idf >= COMMON_IDF)
+    return rare if len(rare) >= FEWEST_TERMS else terms
 
 
 def _by_phrases(generation: Generation, asked: LexicalQuery, filters: Filters, counts: Counts, strictly: bool) -> Scores:

@@ -25,6 +25,7 @@ from store.errors import StoreError
 from store.overview import Overview, read_overview
 from store.passages import last_change_id, passages_of
 from store.records import Episode, Moment, Segment, TranscriptHead
+from store.shelf import Shelf
 from store.transcripts import read_head, read_segments
 from ui.marks import marks_of
 from ui.metrics import SearchMeter
@@ -34,7 +35,6 @@ QUERY_CHARACTERS = 400
 LIKE_WORDS = 60  # of a passage, enough to say what it is about
 ANSWERS_KEPT = 512
 ANSWER_AGE_S = 20.0
-EPISODES_KEPT = 1000
 SEARCHES_AT_ONCE = (os.cpu_count() or 1) + 1  # more threads would only wait for each other's turn in the interpreter
 TRANSCRIPTS_KEPT = 8
 QUESTIONS = 6
@@ -69,7 +69,7 @@ class Answers:
         self._questions: tuple[int, list[str]] = (-1, [])
         self._lock = threading.Lock()
         self._room = threading.BoundedSemaphore(SEARCHES_AT_ONCE)
-        self._episodes: OrderedDict[str, tuple[float, Episode]] = OrderedDict()
+        self._shelf = Shelf(site.database)
 
     def search(self, ask: Ask) -> dict[str, Any]:
         """Return the search answer of the API, with `highlights` and `best` beside the moments."""
@@ -121,7 +121,7 @@ class Answers:
             found, why = self._site.searcher.explain(query, limit=limit, filters=filters, sort=ask.sort)
         else:
             found, why = self._site.searcher.search(query, limit=limit, filters=filters, sort=ask.sort), None
-        episodes = {moment.episode_id: self._episode(moment.episode_id) for moment in found.moments}
+        episodes = {moment.episode_id: self._shelf.episode(moment.episode_id) for moment in found.moments}
         kept = [
             (place, replace(moment, play_url=play_url(episode), page_url=page_path(moment.episode_id, moment.start_s)))
             for place, moment in enumerate(found.moments)
@@ -141,20 +141,6 @@ class Answers:
         if why is not None:
             answer["explain"] = asdict(replace(why, moments=tuple(why.moments[place] for place, _ in kept)))
         return answer
-
-    def _episode(self, episode_id: str) -> Episode | None:
-        kept = self._episodes.get(episode_id)
-        if kept is not None and time.monotonic() - kept[0] < ANSWER_AGE_S:
-            return kept[1]
-        try:
-            episode = get_episode(self._site.database, episode_id)
-        except StoreError:
-            return None  # deleted a moment ago: the index follows in a second
-        with self._lock:
-            self._episodes[episode_id] = (time.monotonic(), episode)
-            while len(self._episodes) > EPISODES_KEPT:
-                self._episodes.popitem(last=False)
-        return episode
 
     def _alike(self, like: str) -> tuple[str, tuple[str, float]]:
         episode_id, _, time_text = like.partition("@")
