@@ -12,10 +12,10 @@ import math
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -50,7 +50,7 @@ OVERDUE = 10  # times the budget after which a search without any side's answer 
 NEWEST_SHARE = 0.5  # sorted by date, what scores less than this share of the best is left out
 NEWEST_DEPTH = 50
 LEARNED = 64  # windows, best by score first, that the learned order may move; with all 170 candidates it gains nothing more
-AT_ONCE = (os.cpu_count() or 2) + 1  # searches; 16 at once on 2 cores pass the interpreter around: 56 a second in place of 105
+AT_ONCE = max(2, os.cpu_count() or 2)  # searches; more only pass the interpreter around: 16 on 2 cores answer half as many a second
 TAIL = 0.2  # the best score of a window that it does not see
 SHOWN = 10
 COMMON_IDF = math.log(2)  # of a word that half of the windows say
@@ -156,8 +156,8 @@ class Searcher:
             lexical = self._pool.submit(_by_phrases, generation, asked, filters, counts, parsed.only_phrases)
             dense = self._pool.submit(self._by_meaning_among, generation, parsed, lexical, depth)
         else:
-            lexical = self._pool.submit(_by_words, generation, LexicalQuery(_telling(terms, counts)), filters, counts, depth)
             dense = self._pool.submit(self._by_meaning, generation, parsed, generation.masks(filters), depth)
+            lexical = _done(_by_words, generation, LexicalQuery(_telling(terms, counts)), filters, counts, depth)
         found, degraded = self._in_time({"lexical": lexical, "dense": dense})
         return Sides(generation, counts, _first(found["lexical"], depth), found["dense"], degraded)
 
@@ -284,6 +284,16 @@ def _opened(settings: Settings, embedder: Embedder | None) -> Embedder:
         embedder = open_embedder(settings, threads=1)
         embedder.embed_query("ready")  # loads what queries need before the first one comes
     return embedder
+
+
+def _done(work: Callable[..., Scores], *given: Any) -> Future[Scores]:
+    """Do it here: a thread of its own for a millisecond of words would cost more than it saves when many search at once."""
+    future: Future[Scores] = Future()
+    try:
+        future.set_result(work(*given))
+    except Exception as error:
+        future.set_exception(error)
+    return future
 
 
 def _by_words(generation: Generation, asked: LexicalQuery, filters: Filters, counts: Counts, depth: int) -> Scores:
