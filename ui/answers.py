@@ -14,7 +14,7 @@ from bisect import bisect_left
 from calendar import monthrange
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -38,6 +38,7 @@ ANSWER_AGE_S = 20.0
 SEARCHES_AT_ONCE = (os.cpu_count() or 1) + 1  # more threads would only wait for each other's turn in the interpreter
 TRANSCRIPTS_KEPT = 8
 QUESTIONS = 6
+MOMENT_FIELDS = tuple(field.name for field in fields(Moment))
 _SENTENCE = re.compile(r"[^.!?…。！？]+[.!?…。！？]*[\"'”’)]*\s*")
 
 
@@ -123,23 +124,22 @@ class Answers:
             found, why = self._site.searcher.search(query, limit=limit, filters=filters, sort=ask.sort), None
         episodes = {moment.episode_id: self._shelf.episode(moment.episode_id) for moment in found.moments}
         kept = [
-            (place, replace(moment, play_url=play_url(episode), page_url=page_path(moment.episode_id, moment.start_s)))
+            (place, moment, _plain(moment, play_url(episode)))
             for place, moment in enumerate(found.moments)
             if (episode := episodes[moment.episode_id]) is not None and not _is_at(moment, leave_out)
         ][: ask.limit]
-        moments = [moment for _, moment in kept]
-        marks = [[] if ask.like else marked(query, moment.text, _language(episodes[moment.episode_id])) for moment in moments]
+        marks = [[] if ask.like else marked(query, moment.text, _language(episodes[moment.episode_id])) for _, moment, _ in kept]
         answer = {
             "query": ask.query,
             "took_ms": round(found.took_ms, 2),
             "degraded": found.degraded,
-            "moments": [asdict(moment) for moment in moments],
+            "moments": [plain for _, _, plain in kept],
             "highlights": marks,
-            "best": [best_sentence(moment.text, ranges) for moment, ranges in zip(moments, marks, strict=True)],
+            "best": [best_sentence(moment.text, ranges) for (_, moment, _), ranges in zip(kept, marks, strict=True)],
             "episodes": {key: brief(episode) for key, episode in episodes.items() if episode is not None},
         }
         if why is not None:
-            answer["explain"] = asdict(replace(why, moments=tuple(why.moments[place] for place, _ in kept)))
+            answer["explain"] = asdict(replace(why, moments=tuple(why.moments[place] for place, _, _ in kept)))
         return answer
 
     def _alike(self, like: str) -> tuple[str, tuple[str, float]]:
@@ -153,6 +153,13 @@ class Answers:
             raise StoreError("there is no such moment", where=like[:80])
         words = near[0].text.replace('"', " ").split()
         return " ".join(words[:LIKE_WORDS])[:QUERY_CHARACTERS], (episode_id, at_s)
+
+
+def _plain(moment: Moment, playing: str) -> dict[str, Any]:
+    """Return a moment as the API says it, with the addresses of this site."""
+    plain = {name: getattr(moment, name) for name in MOMENT_FIELDS}
+    plain["play_url"], plain["page_url"] = playing, page_path(moment.episode_id, moment.start_s)
+    return plain
 
 
 def marked(query: str, text: str, language: str | None) -> list[list[int]]:

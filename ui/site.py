@@ -26,6 +26,7 @@ from store.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
 VIDEO_HOSTS = {"youtube.com": "youtube", "youtube-nocookie.com": "youtube", "youtu.be": "youtube", "vimeo.com": "vimeo"}
+EPISODES_KEPT = 2000  # whose addresses were worked out
 _COLOUR = re.compile(r"#[0-9a-fA-F]{3}(?:[0-9a-fA-F]{3})?")
 
 
@@ -107,6 +108,7 @@ def web_address(url: str) -> str:
     return url if parts.scheme in ("http", "https") and parts.netloc and not has_secret(url) else ""
 
 
+@lru_cache(maxsize=EPISODES_KEPT)
 def play_url(episode: Episode) -> str:
     """Return what the player opens: the publisher's own address, our /media for a local file, "" where there is neither."""
     for url in (episode.page_url, episode.media_url):
@@ -132,6 +134,7 @@ def video_of(url: str) -> tuple[str, str] | None:
     return (site, tail) if site == "vimeo" and tail.isdigit() else None
 
 
+@lru_cache(maxsize=EPISODES_KEPT)
 def media_kind(episode: Episode) -> str:
     """Return `audio`, `video`, `youtube`, `vimeo`, or "" where nothing can be played."""
     url = play_url(episode)
