@@ -119,7 +119,7 @@ def describe(
     columns["words"] = scaled(bm25)
     _episode_columns(columns, bm25, episodes)
     found = np.array([dense.get(place, np.nan) for place in places])
-    low = float(np.nanmin(found)) if dense else 0.0
+    low = min((dense[place] for place in places if place in dense), default=min(dense.values(), default=0.0))
     columns["cosine"] = np.where(np.isnan(found), low, found)
     columns["meaning"] = scaled(columns["cosine"])
     columns["fused"] = np.array([fused[place] for place in places])

@@ -158,7 +158,7 @@ def _passage(row: sqlite3.Row) -> Passage:
         end_s=row["end_s"],
         text=row["text"],
         text_hash=row["text_hash"],
-        sentences=tuple(Sentence(int(char), start, end) for char, start, end in orjson.loads(row["sentences"])),
+        sentences=tuple(map(Sentence._make, orjson.loads(row["sentences"]))),
         speakers=tuple(orjson.loads(row["speakers"])),
         language=row["language"],
         id=row["id"],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 JobKind = Literal["list", "sync", "fetch", "transcribe", "index", "remove"]
 JobState = Literal["queued", "running", "done", "failed", "paused", "cancelled"]
@@ -186,9 +186,8 @@ class TranscriptHead:
 # --- index ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """Where a sentence lies inside its passage's text (`start_char`) and in the recording."""
+class Sentence(NamedTuple):
+    """Where a sentence lies inside its passage's text (`start_char`) and in the recording. A plain tuple: searches read many."""
 
     start_char: int
     start_s: float

@@ -61,6 +61,8 @@ class Settings:
     lexical_weight: float = _setting(0.7, "Weight of the words in the fused score; meaning gets the rest")
     search_budget_ms: float = _setting(1500.0, "Time after which the faster side of a search answers alone")
 
+    search_processes: int = _setting(-1, "Processes that search beside the web app when many ask; -1 = one less than the cores")
+
     host: str = _setting("127.0.0.1", "Address that the web app listens on")
     port: int = _setting(7860, "Port of the web app")
     work: bool = _setting(False, "Let `python app.py` do queued work too, in a process beside it (on in a Space and in Docker)")

@@ -304,7 +304,7 @@ def test_a_question_that_was_typed_over_is_not_searched(site: Running, monkeypat
         time.sleep(0.8)
         return {"moments": [], "degraded": None}
 
-    monkeypatch.setattr(Answers, "_search", slow)
+    monkeypatch.setattr(Answers, "found", slow)
     lines = []
     for number in range(SEARCHES_AT_ONCE + 3):
         lines.append(socket.create_connection(("127.0.0.1", site.settings.port)))

@@ -27,6 +27,7 @@ from store.passages import last_change_id, passages_of
 from store.records import Episode, Moment, Segment, TranscriptHead
 from store.shelf import Shelf
 from store.transcripts import read_head, read_segments
+from ui.crew import Crew
 from ui.marks import marks_of
 from ui.metrics import SearchMeter
 from ui.site import Site, media_kind, page_path, play_url, web_address
@@ -35,7 +36,7 @@ QUERY_CHARACTERS = 400
 LIKE_WORDS = 60  # of a passage, enough to say what it is about
 ANSWERS_KEPT = 512
 ANSWER_AGE_S = 20.0
-SEARCHES_AT_ONCE = (os.cpu_count() or 1) + 1  # more threads would only wait for each other's turn in the interpreter
+SEARCHES_AT_ONCE = (os.cpu_count() or 1) + 1  # as many as `ui.crew` has seats
 TRANSCRIPTS_KEPT = 8
 QUESTIONS = 6
 MOMENT_FIELDS = tuple(field.name for field in fields(Moment))
@@ -69,7 +70,7 @@ class Answers:
         self._overview: Overview | None = None
         self._questions: tuple[int, list[str]] = (-1, [])
         self._lock = threading.Lock()
-        self._room = threading.BoundedSemaphore(SEARCHES_AT_ONCE)
+        self._crew = Crew(site.settings)
         self._shelf = Shelf(site.database)
 
     def search(self, ask: Ask) -> dict[str, Any]:
@@ -80,8 +81,8 @@ class Answers:
         if kept is not None and time.monotonic() - kept[0] < ANSWER_AGE_S:
             self._meter.kept()
             return kept[1]
-        with self._meter.search(), self._room:
-            answer = self._search(ask)
+        with self._meter.search():
+            answer = self._crew.answer(ask, self.found)
         self._meter.answered(degraded=answer["degraded"] is not None)
         with self._lock:
             self._kept[key] = (time.monotonic(), answer)
@@ -105,7 +106,12 @@ class Answers:
             self._questions = (version, asked_questions(self._site.database, QUESTIONS))
         return self._questions[1]
 
-    def _search(self, ask: Ask) -> dict[str, Any]:
+    def close(self) -> None:
+        """End the processes that search beside this one."""
+        self._crew.close()
+
+    def found(self, ask: Ask) -> dict[str, Any]:
+        """Return the answer to a search, worked out in this process."""
         query, leave_out = ask.query, None
         if ask.like:
             query, leave_out = self._alike(ask.like)
