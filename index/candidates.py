@@ -8,6 +8,7 @@ Does not know: how candidates are scored and put in order (`index.ranker`), or h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from index.embed import Vectors
 from index.generation import Generation
 from index.lexical import LexicalQuery
 from index.qdrant import Collection, check_qdrant
+from index.qdrant_door import open_door
 from index.query import Filters
 from index.ranker import Counts, Place
 from store.errors import IndexUnavailable
@@ -63,6 +65,12 @@ class Finders:
         check_qdrant(settings)
         self._settings = settings
         self._of_collection: dict[str, Finder] = {}
+
+    def warm(self) -> None:
+        """Load what asking Qdrant needs, if it is asked, before the first question comes."""
+        if self._settings.qdrant:
+            with suppress(IndexUnavailable):  # the first question tells it
+                open_door(self._settings)
 
     def of(self, generation: Generation) -> Finder:
         """Return who finds this generation's windows."""

@@ -111,7 +111,7 @@ class Collection:
 
     def put(self, passages: Sequence[Passage], vectors: Vectors, episodes: Mapping[str, EpisodeFacts]) -> None:
         """Put the windows of `passages` (in id order, whole episodes; vectors of shape (n, d)) there; those that are, again."""
-        points = _points(passages, vectors, episodes)
+        points = points_of(passages, vectors, episodes)
         while batch := list(islice(points, PUT_AT_ONCE)):
             with self._door(writes=True) as door:
                 door.client.upsert(self.name, batch, wait=True)
@@ -169,7 +169,7 @@ class Collection:
         if not weights:
             return _nothing()
         query = models.SparseVector(indices=list(weights), values=list(weights.values()))
-        said = [models.FieldCondition(key="said", match=models.MatchPhrase(phrase=_spoken(phrase))) for phrase in phrases]
+        said = [models.FieldCondition(key="said", match=models.MatchPhrase(phrase=spoken_form(phrase))) for phrase in phrases]
         return self._found(WORDS, query, [*_conditions(filters), *said], limit)
 
     def by_vector(self, vector: Vectors, filters: Filters, limit: int, among: Sequence[int] | None = None) -> tuple[Ids, Scores]:
@@ -205,7 +205,8 @@ class Collection:
         return open_door(self._settings, writes=writes)
 
 
-def _points(passages: Sequence[Passage], vectors: Vectors, episodes: Mapping[str, EpisodeFacts]) -> Iterator[Any]:
+def points_of(passages: Sequence[Passage], vectors: Vectors, episodes: Mapping[str, EpisodeFacts]) -> Iterator[Any]:
+    """Yield a point for each window of `passages` (in id order, whole episodes; vectors of shape (n, d))."""
     from qdrant_client import models
 
     windows = window_rows(passages)
@@ -235,7 +236,7 @@ def _fields(spoken: Sequence[Passage], facts: EpisodeFacts) -> dict[str, Any]:
         "episode": facts.id,
         "speaker": list(dict.fromkeys(fold_name(name) for passage in spoken for name in passage.speakers)),
         "language": (spoken[0].language or "").lower(),
-        "said": " ".join(_spoken(words(passage.text)) for passage in spoken),
+        "said": " ".join(spoken_form(words(passage.text)) for passage in spoken),
     }
     day = day_of(facts.published)
     return fields if day == NO_DAY else {**fields, "day": day}
@@ -260,7 +261,8 @@ def _conditions(filters: Filters) -> list[Any]:
     return conditions
 
 
-def _spoken(said: Sequence[str]) -> str:
+def spoken_form(said: Sequence[str]) -> str:
+    """Return words as phrases are looked for: folded, a blank between them."""
     return " ".join(said).replace("'", APOSTROPHE)
 
 

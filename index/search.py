@@ -86,7 +86,7 @@ class Searcher:
         self._finders = Finders(settings)
         self._room = threading.BoundedSemaphore(AT_ONCE)
         self._pool = ThreadPoolExecutor(max_workers=4 * (os.cpu_count() or 2), thread_name_prefix="earmark-search")
-        self._opening: Future[Embedder] = self._pool.submit(_opened, settings, embedder)
+        self._opening: Future[Embedder] = self._pool.submit(_opened, settings, embedder, self._finders)
 
     def search(self, query: str, *, limit: int = 10, filters: Filters = Filters(), sort: str = "best") -> SearchAnswer:
         """Return the moments that answer `query`, `limit` at most; `sort` is `best` or `newest`. An empty query finds nothing.
@@ -252,7 +252,8 @@ class Searcher:
         )
 
 
-def _opened(settings: Settings, embedder: Embedder | None) -> Embedder:
+def _opened(settings: Settings, embedder: Embedder | None, finders: Finders) -> Embedder:
+    finders.warm()
     if embedder is None:
         embedder = open_embedder(settings, threads=1)
         embedder.embed_query("ready")  # loads what queries need before the first one comes
