@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from index.columns import EpisodeFacts
+from index.columns import Columns, EpisodeFacts
 from index.embed import Embedder, Vectors, open_embedder
 from index.manifest import (
     PARTS_NAME,
@@ -31,6 +31,7 @@ from index.manifest import (
 )
 from index.part import write_part
 from index.passages import cut_passages
+from index.qdrant import Collection, collection_name
 from store.database import Database
 from store.episodes import get_episode, list_episodes
 from store.errors import IndexUnavailable, StoreError
@@ -129,9 +130,10 @@ def update_index(database: Database, settings: Settings, embedder: Embedder) -> 
     """
     folder = index_folder(settings)
     with builder_lock(folder):
-        old = _current(folder, embedder)
+        collection = _collection(database, settings, embedder)
+        old = _current(folder, embedder, collection)
         if old is None:
-            return _rebuilt(database, folder, embedder, _threads(settings))
+            return _rebuilt(database, folder, embedder, _threads(settings), collection)
         changes = changes_after(database, old.change_id)
         if not changes:
             return _report(old, 0, 0, merged=False)
@@ -140,10 +142,13 @@ def update_index(database: Database, settings: Settings, embedder: Embedder) -> 
         gone = [(change.first_passage_id, change.last_passage_id) for change in changes if change.action == "remove"]
         removed = tuple(dict.fromkeys((*old.removed, *(span for span in gone if _inside(span, old.parts)))))
         next_generation = replace(old, generation=old.generation + 1, change_id=changes[-1].id, removed=removed)
-        builder = _Builder(database, folder, old.embedder, old.dim, _threads(settings))
+        builder = _Builder(database, folder, embedder, _threads(settings), collection)
         parts = list(old.parts)
         if added:
-            parts += builder.part(min(change.first_passage_id for change in added), max(change.last_passage_id for change in added))
+            first, last = min(change.first_passage_id for change in added), max(change.last_passage_id for change in added)
+            parts += builder.part(first, last, new=True)
+        if collection is not None:
+            collection.drop(gone)  # before the manifest: a crash here does it again
         new_windows = sum(part.windows for part in parts) - old.windows
         parts, merged = builder.merged(parts, removed)
         left = tuple(span for span in removed if _inside(span, [part for part in parts if part in old.parts]))
@@ -160,17 +165,24 @@ def rebuild_index(database: Database, settings: Settings) -> BuildReport:
     """
     folder = index_folder(settings)
     with builder_lock(folder):
-        return _rebuilt(database, folder, open_embedder(settings), _threads(settings))
+        embedder = open_embedder(settings)
+        return _rebuilt(database, folder, embedder, _threads(settings), _collection(database, settings, embedder))
 
 
 class _Builder:
-    """Writes parts from the store."""
+    """Writes parts from the store, and puts new windows into the collection if there is one."""
 
-    def __init__(self, database: Database, folder: Path, model: str, dim: int, threads: int) -> None:
-        self._database, self._folder, self._model, self._dim, self._threads = database, folder, model, dim, threads
+    def __init__(
+        self, database: Database, folder: Path, embedder: Embedder, threads: int, collection: Collection | None = None
+    ) -> None:
+        self._database, self._folder, self._model, self._threads = database, folder, embedder.name, threads
+        self._collection = collection
 
-    def part(self, first_id: int, last_id: int) -> list[PartEntry]:
-        """Write one part of the passages `first_id..last_id` that still exist; an empty list if none does."""
+    def part(self, first_id: int, last_id: int, *, new: bool = False) -> list[PartEntry]:
+        """Write one part of the passages `first_id..last_id` that still exist; an empty list if none does.
+
+        `new`: their windows may not be in the collection yet.
+        """
         passages: list[Passage] = []
         after = first_id - 1
         while found := [passage for passage in passages_after(self._database, after, READ_AT_ONCE) if passage.id <= last_id]:
@@ -186,7 +198,9 @@ class _Builder:
             return []
         matrix: Vectors = np.stack([vectors[passage.text_hash] for passage in passages])
         home = self._folder / PARTS_NAME / f"{first_id}-{last_id}-{secrets.token_hex(4)}"
-        windows = write_part(home, passages, matrix, facts, threads=self._threads)
+        windows = write_part(home, passages, matrix, facts, threads=self._threads, findable=self._collection is None)
+        if new and self._collection is not None:
+            self._collection.put(passages, matrix, facts)
         return [describe_part(home, first_id, last_id, len(passages), windows)]
 
     def merged(self, parts: list[PartEntry], removed: Sequence[tuple[int, int]]) -> tuple[list[PartEntry], bool]:
@@ -212,23 +226,40 @@ class _Builder:
         return parts, False
 
 
-def _rebuilt(database: Database, folder: Path, embedder: Embedder, threads: int) -> BuildReport:
-    try:
-        generation = read_manifest(folder).generation + 1
-    except IndexUnavailable:
-        generation = 1
+def _rebuilt(database: Database, folder: Path, embedder: Embedder, threads: int, collection: Collection | None) -> BuildReport:
+    old: Manifest | None = None
+    with suppress(IndexUnavailable):
+        old = read_manifest(folder)
+    if collection is not None:
+        collection.make(embedder.dim)
     change_id = last_change_id(database)  # before reading passages: what comes meanwhile is followed again, harmlessly
     found = [change for change in changes_after(database, 0) if change.action == "add" and change.id <= change_id]
     embed_missing(database, embedder)
-    builder = _Builder(database, folder, embedder.name, embedder.dim, threads)
-    parts = builder.part(1, max((change.last_passage_id for change in found), default=0))
-    manifest = Manifest(generation, change_id, embedder.name, embedder.dim, tuple(parts))
+    builder = _Builder(database, folder, embedder, threads, collection)
+    parts = builder.part(1, max((change.last_passage_id for change in found), default=0), new=True)
+    manifest = Manifest(
+        generation=old.generation + 1 if old else 1,
+        change_id=change_id,
+        embedder=embedder.name,
+        dim=embedder.dim,
+        parts=tuple(parts),
+        collection=collection.name if collection else "",
+    )
+    if collection is not None:
+        made = [Columns(folder / PARTS_NAME / part.name) for part in parts]
+        collection.keep_only(np.concatenate([np.zeros(0, dtype=np.int64), *(columns.ids[columns.window_row] for columns in made)]))
     write_manifest(folder, manifest)
     sweep_parts(folder, manifest)
+    if collection is not None and old is not None and old.collection not in ("", collection.name):
+        collection.named(old.collection).delete()  # another model's
     return _report(manifest, manifest.windows, 0, merged=True)
 
 
-def _current(folder: Path, embedder: Embedder) -> Manifest | None:
+def _collection(database: Database, settings: Settings, embedder: Embedder) -> Collection | None:
+    return Collection(settings, collection_name(database.mark(), embedder.name)) if settings.qdrant else None
+
+
+def _current(folder: Path, embedder: Embedder, collection: Collection | None) -> Manifest | None:
     """Return the current generation if it can be followed on."""
     try:
         manifest = read_manifest(folder)
@@ -236,6 +267,8 @@ def _current(folder: Path, embedder: Embedder) -> Manifest | None:
         return None
     if (manifest.embedder, manifest.dim) != (embedder.name, embedder.dim):
         return None  # old and new vectors never mix
+    if manifest.collection != (collection.name if collection else "") or (collection is not None and not collection.is_there()):
+        return None
     there = all((folder / PARTS_NAME / part.name).is_dir() for part in manifest.parts)
     return manifest if there else None
 

@@ -6,8 +6,15 @@ Does not know: how to repair anything beyond saying the next step.
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+
 from index.embed import open_embedder
+from index.generation import Readers
 from index.manifest import check_part, index_folder, read_manifest
+from index.qdrant import Collection
+from index.query import Filters
 from store.database import FILE_NAME, Database
 from store.errors import EarmarkError
 from store.health import Check
@@ -39,4 +46,21 @@ def check_index(settings: Settings) -> list[Check]:
         checks.append(Check("index", False, f"{behind} changes behind the catalogue", "Run: earmark run, or earmark reindex"))
     else:
         checks.append(Check("index", True, f"generation {manifest.generation}, {manifest.windows} windows, checksums fit"))
-    return checks
+    return [*checks, _check_collection(settings, folder)] if manifest.collection or settings.qdrant else checks
+
+
+def _check_collection(settings: Settings, folder: Path) -> Check:
+    """Count the windows in Qdrant: as many as the parts hold, removed ones left out."""
+    try:
+        generation = Readers(folder).current()
+        name = generation.manifest.collection
+        if not settings.qdrant or not name:
+            found = "no Qdrant is named, and the index is in one" if name else "the index is on this machine still"
+            return Check("Qdrant", False, found, "Run: earmark reindex")
+        there = Collection(settings, name).count()
+    except EarmarkError as error:
+        return Check("Qdrant", False, error.what, error.next_step)
+    masks = zip(generation.parts, generation.masks(Filters()), strict=True)
+    wanted = sum(part.columns.windows if mask is None else int(np.count_nonzero(mask)) for part, mask in masks)
+    ok = there == wanted
+    return Check("Qdrant", ok, f"{there} of {wanted} windows in {name}", "" if ok else "Run: earmark reindex")

@@ -39,7 +39,10 @@ class PartEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One generation. `change_id` is how far it followed the store's log; `removed` are ranges of passage ids, ends included."""
+    """One generation. `change_id` is how far it followed the store's log; `removed` are ranges of passage ids, ends included.
+
+    `collection` names the Qdrant collection that finds its windows; "" if its own parts do.
+    """
 
     generation: int
     change_id: int
@@ -47,6 +50,7 @@ class Manifest:
     dim: int
     parts: tuple[PartEntry, ...] = ()
     removed: tuple[tuple[int, int], ...] = ()
+    collection: str = ""
 
     @property
     def windows(self) -> int:

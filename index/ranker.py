@@ -50,7 +50,7 @@ def count_terms(parts: Sequence[Part], terms: Sequence[tuple[str, ...]]) -> Coun
     windows = max(sum(part.columns.windows for part in parts), 1)
     rows = max(sum(len(part.columns.ids) for part in parts), 1)
     total = sum(part.terms.total for part in parts)
-    found = [min(windows, sum(part.lexical.count(stem) for part in parts for stem in group)) for group in terms]
+    found = [min(windows, sum(part.count(stem) for part in parts for stem in group)) for group in terms]
     idf = tuple(float(np.log1p((windows - count + 0.5) / (count + 0.5))) for count in found)
     return Counts(tuple(tuple(map(stem_hash, group)) for group in terms), idf, max(2 * total / rows, 1.0))
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from index.columns import Mask
+from index.candidates import PARTS, Finder, Finders
 from index.embed import Embedder, Vectors, open_embedder
 from index.explain import Evidence, Explanation, explain
 from index.features import Numbers as Features
@@ -93,12 +93,16 @@ class Searcher:
     """Searches one catalogue. Safe to use from many threads at once; a new generation is noticed by itself."""
 
     def __init__(self, settings: Settings, database: Database, embedder: Embedder | None = None) -> None:
-        """Take the catalogue. Without `embedder` the settings' one is opened, beside whatever the caller does meanwhile."""
+        """Take the catalogue. Without `embedder` the settings' one is opened, beside whatever the caller does meanwhile.
+
+        Raises `SettingsError` if the settings ask for Qdrant and its client is not installed.
+        """
         self._settings, self._database, self._shelf = settings, database, Shelf(database)
         self._readers = Readers(index_folder(settings))
+        self._finders = Finders(settings)
         self._room = threading.BoundedSemaphore(AT_ONCE)
         self._pool = ThreadPoolExecutor(max_workers=4 * (os.cpu_count() or 2), thread_name_prefix="earmark-search")
-        self._opening: Future[Embedder] = self._pool.submit(_opened, settings, embedder)
+        self._opening: Future[Embedder] = self._pool.submit(_opened, settings, embedder, self._finders)
 
     def search(self, query: str, *, limit: int = 10, filters: Filters = Filters(), sort: str = "best") -> SearchAnswer:
         """Return the moments that answer `query`, `limit` at most; `sort` is `best` or `newest`. An empty query finds nothing.
@@ -152,12 +156,15 @@ class Searcher:
         terms = tuple(generation.stems(word) for word in parsed.words)
         counts = count_terms(generation.parts, terms)
         asked = LexicalQuery(terms, parsed.phrases)
+        finder = self._finders.of(generation)
         if parsed.phrases:  # only what holds the phrases may be found, so words go first and meaning orders
-            lexical = self._pool.submit(_by_phrases, generation, asked, filters, counts, parsed.only_phrases)
-            dense = self._pool.submit(self._by_meaning_among, generation, parsed, lexical, depth)
+            lexical = self._pool.submit(_by_phrases, finder, generation, asked, filters, counts, parsed.only_phrases)
+            dense = self._pool.submit(self._by_meaning, finder, generation, parsed, filters, depth, lexical)
         else:
-            dense = self._pool.submit(self._by_meaning, generation, parsed, generation.masks(filters), depth)
-            lexical = _done(_by_words, generation, LexicalQuery(_telling(terms, counts)), filters, counts, depth)
+            dense = self._pool.submit(self._by_meaning, finder, generation, parsed, filters, depth)
+            asked = LexicalQuery(_telling(terms, counts))
+            do = _done if finder is PARTS else self._pool.submit  # what asks another machine must not be waited for
+            lexical = do(_by_words, finder, generation, asked, filters, counts, depth)
         found, degraded = self._in_time({"lexical": lexical, "dense": dense})
         return Sides(generation, counts, _first(found["lexical"], depth), found["dense"], degraded)
 
@@ -223,7 +230,15 @@ class Searcher:
         alone: Side | None = next(iter(found)) if len(found) == 1 else None
         return {"lexical": found.get("lexical", {}), "dense": found.get("dense", {})}, alone
 
-    def _by_meaning(self, generation: Generation, parsed: ParsedQuery, masks: Sequence[Mask | None], depth: int) -> Scores:
+    def _by_meaning(
+        self,
+        finder: Finder,
+        generation: Generation,
+        parsed: ParsedQuery,
+        filters: Filters,
+        depth: int,
+        among: Future[Scores] | None = None,
+    ) -> Scores:
         embedder = self._opening.result()
         manifest = generation.manifest
         if manifest.parts and manifest.embedder != embedder.name:
@@ -231,17 +246,8 @@ class Searcher:
                 f"the index was made with {manifest.embedder}, not with {embedder.name}", next_step="Run: earmark reindex"
             )
         vector = embedder.embed_query(parsed.meaning)
-        found: Scores = {}
-        for number, (part, mask) in enumerate(zip(generation.parts, masks, strict=True)):
-            positions, scores = part.dense.search(vector, depth, mask)
-            found.update(((number, position), score) for position, score in zip(positions.tolist(), scores.tolist(), strict=True))
-        return _first(found, depth)
-
-    def _by_meaning_among(self, generation: Generation, parsed: ParsedQuery, lexical: Future[Scores], depth: int) -> Scores:
-        masks = [np.zeros(part.columns.windows, dtype=bool) for part in generation.parts]
-        for number, position in lexical.result():
-            masks[number][position] = True
-        return self._by_meaning(generation, parsed, masks, depth)
+        chosen = list(among.result()) if among is not None else None
+        return _first(finder.by_meaning(generation, vector, filters, depth, chosen), depth)
 
     def _moments(self, generation: Generation, found: Sequence[Found]) -> list[tuple[Found, Moment]]:
         """Read the moments' texts and episodes from the store; what was removed a moment ago is left out."""
@@ -279,7 +285,8 @@ class Searcher:
         )
 
 
-def _opened(settings: Settings, embedder: Embedder | None) -> Embedder:
+def _opened(settings: Settings, embedder: Embedder | None, finders: Finders) -> Embedder:
+    finders.warm()
     if embedder is None:
         embedder = open_embedder(settings, threads=1)
         embedder.embed_query("ready")  # loads what queries need before the first one comes
@@ -296,19 +303,9 @@ def _done(work: Callable[..., Scores], *given: Any) -> Future[Scores]:
     return future
 
 
-def _by_words(generation: Generation, asked: LexicalQuery, filters: Filters, counts: Counts, depth: int) -> Scores:
-    """Pick candidates in every part, leave out removed ones, and score them with the whole catalogue's counts."""
-    places: list[Place] = []
-    removed = generation.masks(Filters()) if generation.manifest.removed else [None] * len(generation.parts)
-    for number, (part, mask) in enumerate(zip(generation.parts, removed, strict=True)):
-        wanted = 2 * depth
-        while True:
-            positions, _ = part.lexical.search(asked, wanted, filters)
-            kept = positions if mask is None else positions[mask[positions]]
-            if len(kept) >= depth or len(positions) < wanted:
-                break
-            wanted *= 4
-        places.extend((number, position) for position in kept.tolist())
+def _by_words(finder: Finder, generation: Generation, asked: LexicalQuery, filters: Filters, counts: Counts, depth: int) -> Scores:
+    """Have candidates picked, and score them with the whole catalogue's counts."""
+    places = finder.by_words(generation, asked, counts, filters, depth)
     scores = lexical_scores(generation.parts, places, counts)
     return _first(dict(zip(places, scores.tolist(), strict=True)), depth)
 
@@ -319,12 +316,14 @@ def _telling(terms: tuple[tuple[str, ...], ...], counts: Counts) -> tuple[tuple[
     return rare if len(rare) >= FEWEST_TERMS else terms
 
 
-def _by_phrases(generation: Generation, asked: LexicalQuery, filters: Filters, counts: Counts, strictly: bool) -> Scores:
+def _by_phrases(
+    finder: Finder, generation: Generation, asked: LexicalQuery, filters: Filters, counts: Counts, strictly: bool
+) -> Scores:
     """Find what holds the phrases. Nothing does, and there are other words beside them: then the words alone count."""
-    found = _by_words(generation, asked, filters, counts, PHRASE_DEPTH)
+    found = _by_words(finder, generation, asked, filters, counts, PHRASE_DEPTH)
     if found or strictly:
         return found
-    return _by_words(generation, LexicalQuery(asked.terms), filters, counts, PHRASE_DEPTH)
+    return _by_words(finder, generation, LexicalQuery(asked.terms), filters, counts, PHRASE_DEPTH)
 
 
 def _first(scores: Scores, depth: int) -> Scores:

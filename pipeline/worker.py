@@ -43,6 +43,7 @@ INDEX_TOGETHER = 16  # episodes that are made searchable in one step
 WAIT_FOR_RETRY_S = 120.0  # a run that has nothing else to do waits this long for a job that backs off
 LEAST_FREE_BYTES = 32 << 20  # on the store's disk: below this nothing is written
 LOOK_FOR_SPACE_S = 2.0
+PUBLISH_AGAIN_S = 30.0  # after what finds windows was away
 RECORDINGS_FOLDER = "recordings"
 
 log = logging.getLogger("earmark.worker")
@@ -101,6 +102,7 @@ class Worker:
         self._decoding = self._open_decoding()
         self._pictures = Pictures(settings)
         self._threads: list[threading.Thread] = []
+        self._publish_at: float | None = None  # when to try again what could not be made searchable
 
     def _open_decoding(self) -> Decoding:
         if not self.settings.ray:
@@ -122,6 +124,8 @@ class Worker:
             if self._is_over(forever):
                 break
             self._stopping.wait(IDLE_S)
+        if self._publish_at is not None:
+            self._publish()
 
     def stop(self) -> None:
         """Let the threads end and give every lease back."""
@@ -282,19 +286,32 @@ class Worker:
         for path in paths:
             (self.database.folder / path).unlink(missing_ok=True)
         self._pictures.sweep(self.database)
-        self._stage().publish()
+        self._publish()
 
     def _index_due(self) -> bool:
         """Index what is due; tell whether there was anything."""
+        if self._publish_at is not None and time.monotonic() >= self._publish_at:
+            self._publish()
         claimed = jobs.claim(self.database, self.owner, ("index",), limit=INDEX_TOGETHER)
         outcomes: list[str] = []
         for job in claimed:
             self._attempt(job, self._indexer(outcomes))
         if outcomes:
-            self._stage().publish()
-            for outcome in outcomes:
+            self._publish()
+            for outcome in outcomes if self._publish_at is None else ():
                 self.say(outcome)
         return bool(claimed)
+
+    def _publish(self) -> None:
+        """Make what was committed searchable. If what finds windows is away, that is told, and it is tried again later."""
+        self._publish_at = None
+        try:
+            self._stage().publish()
+        except EarmarkError as error:
+            if error.permanent:
+                raise
+            self.say(f"not searchable yet: {error.sentence}")
+            self._publish_at = time.monotonic() + PUBLISH_AGAIN_S
 
     def _indexer(self, outcomes: list[str]) -> Callable[[Job], None]:
         """Return the handler of an index job; what it did is added to `outcomes`, to be told once it can be found."""

@@ -84,5 +84,11 @@ class IndexUnavailable(EarmarkError):
     """There is no index yet, or every part of it failed its checksum."""
 
 
+class IndexBusy(IndexUnavailable):
+    """What finds windows does not answer now; trying again may help."""
+
+    permanent = False
+
+
 class SettingsError(EarmarkError):
     """A setting that does not exist or whose value does not fit."""

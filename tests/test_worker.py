@@ -21,7 +21,7 @@ from pipeline.sources import list_source
 from pipeline.worker import Worker
 from store import episodes, jobs
 from store.database import Database
-from store.errors import DiskFull
+from store.errors import DiskFull, IndexBusy
 from store.jobs import Job
 from store.pictures import picture_name
 from store.settings import Settings
@@ -228,3 +228,24 @@ def test_no_space_for_a_file_never_fails_a_job_for_good(web: Web, settings: Sett
 
 def full(job: Job) -> None:
     raise DiskFull("no space", where="talk.mp3", next_step="Free some")
+
+
+def test_what_finds_windows_may_be_away_for_a_while(
+    web: Web, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tries = IndexStage.publish, []
+
+    def publish(stage: IndexStage) -> object:
+        tries.append(1)
+        if len(tries) == 1:
+            raise IndexBusy("Qdrant does not answer (a test)")
+        return real(stage)
+
+    monkeypatch.setattr(IndexStage, "publish", publish)
+    monkeypatch.setattr(worker_module, "PUBLISH_AGAIN_S", 0.0)
+    web.pages["/feed.xml"] = (feed(1), "application/rss+xml")
+    add(database, settings, web.link("/feed.xml"))
+    said = run(settings)
+    assert "not searchable yet: Qdrant does not answer (a test)" in said and len(tries) == 2
+    assert not jobs.list_jobs(database, states=("failed",))
+    assert first(settings, database, "why is the sea salty") == "Talk 1"
