@@ -1,0 +1,259 @@
+"""A test set from the catalogue itself: publishers' chapters and show notes, and words out of the transcripts.
+
+Comes in: the store. Goes out: questions with the place that answers them; the same store gives the same questions.
+Chapters and time marks are the publisher's words for a place. Notes without a time are about a whole episode. Quotes keep some
+words of one sentence, so they favour a search by words.
+Does not know: how search works, or how an answer is judged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+
+from index.language import stem, stems, tokens, words, writes_spaces
+from index.notes import bare, is_about_the_show, is_generic, note_lines
+from index.questions import ANSWER_S, CHAPTER, MARK, NOTE, QUOTE, Question
+from store.database import Database
+from store.episodes import list_episodes
+from store.errors import EarmarkError
+from store.passages import passages_of
+from store.records import Episode, Passage
+
+PER_EPISODE = 3  # questions of one kind
+SAMPLED = 200  # episodes whose passages tell how common a word is
+COMMON_SHARE, COMMON_LEAST = 0.15, 8  # a word in more passages than that (share, and at least so many) tells nothing
+SHORTEST_S = 15.0  # a chapter that ends sooner is about nothing
+QUOTES_SHARE = 1 / 3  # of the set, where there are other questions
+EDGE_S = 45.0  # of a talk, at both ends, holds greetings: no quotes from there
+SAID_SHARE = 1 / 3  # of a note's telling words must be said in its episode; credits and adverts are not
+MIN_TITLE, MIN_NOTE, MIN_QUOTE = 2, 4, 5  # telling words
+MAX_TITLE_WORDS, MAX_NOTE_WORDS = 20, 30
+SENTENCE_WORDS = range(8, 29)  # of a sentence that a quote is made of
+QUOTE_KEEPS, QUOTE_LEAST, QUOTE_MOST = 0.6, 3, 6  # share of a sentence's telling words that a quote keeps, and how many that is
+QUOTE_CHARACTERS = 12  # where a script writes no spaces a quote is a run of characters
+
+
+@dataclass(frozen=True, slots=True)
+class TestSet:
+    """The questions, and what they were made from."""
+
+    questions: tuple[Question, ...]
+    episodes: int  # that can be read
+    with_chapters: int
+    with_notes: int
+
+
+class _Commonness:
+    """How many passages of a sample hold a stem."""
+
+    def __init__(self, passages: Iterable[Passage]) -> None:
+        self._counts: Counter[str] = Counter()
+        self._passages = 0
+        for passage in passages:
+            self._counts.update(set(stems(passage.text, passage.language)))
+            self._passages += 1
+
+    def telling(self, text: str, language: str | None) -> list[str]:
+        """Return the words of a text, folded and in order, that few passages hold."""
+        most = max(COMMON_SHARE * self._passages, COMMON_LEAST)
+        return [
+            word
+            for word in dict.fromkeys(words(text))
+            if (len(word) > 2 or not word.isascii() or word.isdigit()) and self._counts[stem(word, language)] <= most
+        ]
+
+    def rarest(self, text: str, language: str | None) -> list[str]:
+        """Return the telling words of a text, those of the fewest passages first."""
+        return sorted(self.telling(text, language), key=lambda word: self._counts[stem(word, language)])
+
+    def rarity(self, text: str, language: str | None) -> int:
+        """Return in how many passages the three rarest words of a text stand, added up."""
+        return sum(self._counts[stem(word, language)] for word in self.rarest(text, language)[:3])
+
+
+def make_test_set(database: Database, wanted: int) -> TestSet:
+    """Make `wanted` questions, fewer where the catalogue gives fewer, balanced over kinds, shows and episodes.
+
+    Raises `EarmarkError` if nothing can be read yet, or if no question can be made.
+    """
+    episodes = _mixed([episode for episode in list_episodes(database) if episode.transcript_id is not None])
+    if not episodes:
+        raise EarmarkError(
+            "no episode can be read yet",
+            where=str(database.folder),
+            next_step="Add talks (earmark add LINK), or see: earmark status",
+        )
+    made = _Maker(database, episodes)
+    found = {
+        kind: made.take(source, wanted)
+        for kind, source in ((CHAPTER, made.chapters), (MARK, made.marks), (NOTE, made.notes), (QUOTE, made.quotes))
+    }
+    if any(found[kind] for kind in (CHAPTER, MARK, NOTE)):
+        found[QUOTE] = found[QUOTE][: max(1, round(QUOTES_SHARE * wanted))]
+    questions = tuple(_evenly(found, wanted))
+    if not questions:
+        raise EarmarkError(
+            "no question can be made: no chapters, no show notes, and too little is said",
+            where=str(database.folder),
+            next_step='Write your own, one {"query": ..., "title": ..., "start_s": ...} a line: earmark eval --queries-file FILE',
+        )
+    with_chapters, with_notes = (sum(map(bool, map(given, episodes))) for given in (_chapter_titles, _description))
+    return TestSet(questions, len(episodes), with_chapters, with_notes)
+
+
+class _Maker:
+    """Makes questions of each kind for one episode at a time."""
+
+    def __init__(self, database: Database, episodes: Sequence[Episode]) -> None:
+        self._episodes = episodes
+        self._passages = lru_cache(maxsize=2 * SAMPLED)(lambda episode_id: passages_of(database, episode_id))
+        self._common = _Commonness(passage for episode in episodes[:SAMPLED] for passage in self._passages(episode.id))
+        self._notes = {episode.id: note_lines(episode.description) for episode in episodes}
+        self._lines = Counter(text for episode in episodes for text in self._texts(episode))
+        self._asked: set[str] = set()
+
+    def take(self, source: Callable[[Episode], Iterable[Question]], wanted: int) -> list[Question]:
+        """Return up to `wanted` questions, first one of each episode, then another; nothing is asked twice."""
+        taken: list[Question] = []
+        of_episode: dict[str, list[Question]] = {}
+        for turn in range(PER_EPISODE):
+            for episode in self._episodes:
+                if len(taken) == wanted:
+                    return taken
+                if turn == 0:
+                    of_episode[episode.id] = self._few(source(episode))
+                if turn < len(of_episode[episode.id]):
+                    taken.append(of_episode[episode.id][turn])
+        return taken
+
+    def chapters(self, episode: Episode) -> Iterator[Question]:
+        """Chapter titles that say something, each answered where its chapter begins."""
+        yield from self._places(episode, CHAPTER, [(mark.start_s, bare(mark.title)) for mark in episode.chapters])
+
+    def marks(self, episode: Episode) -> Iterator[Question]:
+        """Lines of the notes with a time."""
+        marks = [(line.start_s, line.text) for line in self._notes[episode.id] if line.start_s is not None]
+        yield from self._places(episode, MARK, sorted(marks))
+
+    def notes(self, episode: Episode) -> Iterator[Question]:
+        """Sentences of the notes without a time: the episode answers them."""
+        passages = self._passages(episode.id)
+        said = {key for passage in passages for key in stems(passage.text, passage.language)}
+        for line in self._notes[episode.id]:
+            if line.start_s is not None or len(line.text.split()) > MAX_NOTE_WORDS or self._lines[_folded(line.text)] > 1:
+                continue
+            telling = self._common.telling(line.text, _language(episode, passages))
+            known = sum(stem(word, _language(episode, passages)) in said for word in telling)
+            if len(telling) >= MIN_NOTE and known >= SAID_SHARE * len(telling):
+                yield Question(line.text.rstrip(".… "), NOTE, episode.id, episode.title)
+
+    def quotes(self, episode: Episode) -> Iterator[Question]:
+        """Some words, in order, of sentences that hold rare ones."""
+        passages = self._passages(episode.id)
+        last_s = passages[-1].end_s - EDGE_S if passages else 0.0
+        sentences = [
+            (text, start_s, end_s, passage.language)
+            for passage in passages
+            for text, start_s, end_s in _sentences(passage)
+            if EDGE_S <= start_s <= last_s and len(words(text)) in SENTENCE_WORDS and not is_about_the_show(text)
+        ]
+        rarest = sorted(sentences, key=lambda one: (self._common.rarity(one[0], one[3]), one[1]))
+        for text, start_s, end_s, language in rarest[: (len(rarest) + 1) // 2]:
+            query = _kept(text, self._common.rarest(text, language))
+            if query:
+                yield Question(query, QUOTE, episode.id, episode.title, round(start_s, 2), round(max(end_s, start_s + 1), 2))
+
+    def _texts(self, episode: Episode) -> set[str]:
+        """Return the titles and lines of an episode, folded: what stands in several episodes asks for none of them."""
+        return {_folded(text) for text in (*_chapter_titles(episode), *(line.text for line in self._notes[episode.id]))}
+
+    def _places(self, episode: Episode, kind: str, marks: Sequence[tuple[float, str]]) -> Iterator[Question]:
+        passages = self._passages(episode.id)
+        if not passages:
+            return
+        ends = [*(start_s for start_s, _ in marks), passages[-1].end_s][1:]
+        for (start_s, text), next_s in zip(marks, ends, strict=True):
+            end_s = min(next_s, start_s + ANSWER_S)
+            if (
+                end_s - start_s >= SHORTEST_S
+                and len(text.split()) <= MAX_TITLE_WORDS
+                and self._lines[_folded(text)] == 1
+                and not is_generic(text)
+                and len(self._common.telling(text, _language(episode, passages))) >= MIN_TITLE
+            ):
+                yield Question(text, kind, episode.id, episode.title, round(start_s, 2), round(end_s, 2))
+
+    def _few(self, questions: Iterable[Question]) -> list[Question]:
+        few: list[Question] = []
+        for question in sorted(questions, key=lambda one: _lot(one.episode_id, one.query)):
+            if len(few) < PER_EPISODE and _folded(question.query) not in self._asked:
+                self._asked.add(_folded(question.query))
+                few.append(question)
+        return few
+
+
+def _mixed(episodes: Sequence[Episode]) -> list[Episode]:
+    """Put episodes in an order in which shows take turns, drawn by their ids: the same every time, and new ones only slip in."""
+    of_show: dict[str, list[Episode]] = {}
+    for episode in sorted(episodes, key=lambda one: _lot(one.id)):
+        of_show.setdefault(episode.show_id, []).append(episode)
+    ranked = [(turn, _lot(episode.id), episode) for shows in of_show.values() for turn, episode in enumerate(shows)]
+    return [episode for _, _, episode in sorted(ranked, key=lambda one: one[:2])]
+
+
+def _evenly(found: dict[str, list[Question]], wanted: int) -> Iterator[Question]:
+    """Take the first of each kind, as many of one as of another as long as they last."""
+    counts = dict.fromkeys(found, 0)
+    while sum(counts.values()) < wanted:
+        more = [kind for kind, questions in found.items() if counts[kind] < len(questions)]
+        if not more:
+            break
+        for kind in more[: wanted - sum(counts.values())]:
+            counts[kind] += 1
+    for kind, count in counts.items():
+        yield from found[kind][:count]
+
+
+def _kept(sentence: str, rarest: Sequence[str]) -> str:
+    """Return what a quote keeps of a sentence: its two rarest words and others, drawn by the sentence; "" if it has too few."""
+    random = Random(sentence)
+    if not writes_spaces(sentence):
+        start = random.randrange(max(1, len(sentence) - QUOTE_CHARACTERS))
+        return sentence[start : start + QUOTE_CHARACTERS].strip("。、，．！？ ") if len(sentence) >= 2 * QUOTE_CHARACTERS else ""
+    if len(rarest) < MIN_QUOTE:
+        return ""
+    count = min(max(round(QUOTE_KEEPS * len(rarest)), QUOTE_LEAST), QUOTE_MOST)
+    chosen = {*rarest[:2], *random.sample(list(rarest[2:]), count - 2)}
+    written = {token.text: sentence[token.start_char : token.end_char] for token in tokens(sentence) if token.text in chosen}
+    return " ".join(written.values())
+
+
+def _sentences(passage: Passage) -> Iterator[tuple[str, float, float]]:
+    starts = [*(sentence.start_char for sentence in passage.sentences), len(passage.text)]
+    for sentence, end in zip(passage.sentences, starts[1:], strict=True):
+        yield passage.text[sentence.start_char : end].strip(), sentence.start_s, sentence.end_s
+
+
+def _chapter_titles(episode: Episode) -> set[str]:
+    return {bare(mark.title) for mark in episode.chapters}
+
+
+def _description(episode: Episode) -> str:
+    return episode.description.strip()
+
+
+def _language(episode: Episode, passages: Sequence[Passage]) -> str | None:
+    return (passages[0].language if passages else None) or episode.language
+
+
+def _folded(text: str) -> str:
+    return " ".join(words(text))
+
+
+def _lot(*parts: str) -> bytes:
+    return hashlib.sha256("\0".join(parts).encode()).digest()
