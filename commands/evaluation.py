@@ -53,12 +53,12 @@ def evaluate(
         say(f"Wrote {save}")
     own_embedder = open_embedder(settings)
     own = ask(settings, database, own_embedder, questions, say)
-    by_embedder, differences = {own_embedder.name: figures(own)}, []
+    differences, trials = [], []
     for name in embedder or ():
         trial = open_embedder(replace(settings, embedder=name))
         with tempfile.TemporaryDirectory(prefix="earmark-eval-") as folder:
             other = ask(build_trial(settings, database, trial, Path(folder), say), database, trial, questions, say)
-        by_embedder[trial.name] = figures(other)
+        trials.append((trial.name, figures(other)))
         differences += compare(own, other, trial.name)
     few = is_few(questions)
     if as_json:
@@ -66,14 +66,16 @@ def evaluate(
             {
                 "questions": len(questions),
                 "too_few": few,
-                "figures": {model: [asdict(row) for row in rows] for model, rows in by_embedder.items()},
+                "embedder": own_embedder.name,
+                "figures": [asdict(row) for row in figures(own)],
+                "trials": [{"embedder": name, "figures": [asdict(row) for row in rows]} for name, rows in trials],
                 "differences": [asdict(row) for row in differences],
                 "answers": [asdict(one.question) | {"rank": one.rank, "plays": one.plays} for one in own["used"]],
                 "note": NOTE_TEXT,
             }
         )
         return
-    texts = [figures_text(by_embedder[own_embedder.name])]
+    texts = [figures_text(figures(own))]
     if differences:
         texts.append(differences_text(own_embedder.name, differences, len(questions)))
     typer.echo("\n\n".join([*texts, *([FEW_TEXT] if few else []), NOTE_TEXT]))

@@ -28,16 +28,20 @@ _OPENING = re.compile(
     r"^(?:in|on) (?:this|today['’]s|this week['’]s) (?:episode|show|talk|video|edition|conversation)\b[^,:.]{0,30}[,:]?\s+",
     re.IGNORECASE,
 )
+_SELLS = re.compile(
+    r"\b(?:subscrib\w*|sponsor\w*|patreon|brought to you|promo code|coupon|use (?:the )?code|advert\w*|abonnier\w*|werbung|abonnez"
+    r"|soutenez|suscr[ií]b\w*)\b",
+    re.IGNORECASE,
+)
 _ABOUT_THE_SHOW = re.compile(
-    r"\b(?:subscrib\w*|sponsor\w*|patreon|brought to you|promo code|coupon|discount|use (?:the )?code|sign up|free trial|giveaway"
-    r"|(?:our|the|my) newsletter|(?:rate|review|rating) (?:us|and|the)|leave (?:us )?a (?:review|rating|comment)|five[- ]star"
+    r"\b(?:discount|sign up|free trial|giveaway|(?:our|the|my) newsletter|(?:rate|review|rating) (?:us|and|the)"
+    r"|leave (?:us )?a (?:review|rating|comment)|five[- ]star"
     r"|follow (?:us|me|him|her|them|the)|support (?:us|the|this)|donat\w+|merch|join (?:us|our|the)|listen (?:on|to us)"
     r"|apple podcasts?|spotify|instagram|facebook|twitter|linkedin|tiktok|discord|youtube channel|telegram|mastodon"
     r"|ad choices|privacy polic\w+|terms of|copyright|all rights reserved|creative commons"
     r"|(?:hosted|produced|edited|mixed|mastered|recorded|engineered|music|artwork|sound design) by|theme (?:music|song)|credits"
     r"|show ?notes|full transcript|learn more|find out more|more info\w*|click|e-?mail|contact us|get in touch|send (?:us|me)"
-    r"|mentioned in this|timestamps|time ?stamps|links? (?:to|and|in|from)|"
-    r"abonnier\w*|werbung|newsletter abonnieren|abonnez|soutenez|suscr[ií]b\w*)\b",
+    r"|mentioned in this|timestamps|time ?stamps|links? (?:to|and|in|from))\b",
     re.IGNORECASE,
 )
 
@@ -87,12 +91,12 @@ def bare(text: str) -> str:
 
 def is_about_the_show(text: str) -> bool:
     """Tell whether a line asks for something, thanks somebody or points elsewhere, and says nothing of the talk."""
-    return _ABOUT_THE_SHOW.search(text) is not None or _ADDRESS.search(text) is not None
+    return any(pattern.search(text) for pattern in (_SELLS, _ABOUT_THE_SHOW, _ADDRESS))
 
 
 def is_generic(title: str) -> bool:
-    """Tell whether a chapter's title would fit any talk."""
-    return _GENERIC.fullmatch(title) is not None or is_about_the_show(title)
+    """Tell whether the title of a chapter would fit any talk, or sells something."""
+    return _GENERIC.fullmatch(title) is not None or any(pattern.search(title) for pattern in (_SELLS, _ADDRESS))
 
 
 def _timed(line: str, marks: list[re.Match[str]]) -> Iterator[NoteLine]:
@@ -106,7 +110,7 @@ def _timed(line: str, marks: list[re.Match[str]]) -> Iterator[NoteLine]:
         texts = [bare(line[mark.end() : end]) for mark, end in zip(marks, ends, strict=True)]
     for mark, text in zip(marks, texts, strict=True):
         start_s = clock_s(mark.group(1))
-        if text and start_s is not None and not is_about_the_show(text):
+        if text and start_s is not None:
             yield NoteLine(text, start_s)
 
 

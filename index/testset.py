@@ -26,16 +26,19 @@ from store.records import Episode, Passage
 
 PER_EPISODE = 3  # questions of one kind
 SAMPLED = 200  # episodes whose passages tell how common a word is
-COMMON_SHARE, COMMON_LEAST = 0.15, 8  # a word in more passages than that (share, and at least so many) tells nothing
+COMMON_SHARE, COMMON_LEAST = 0.08, 8  # a word in more passages than that (share, and at least so many) tells nothing
+RARE_SHARE, RARE_LEAST = 0.01, 3  # a word in no more passages than that is rare
+MANY_PASSAGES = 1000  # in so many, a word that is said once is likely a mistake of the transcript
 SHORTEST_S = 15.0  # a chapter that ends sooner is about nothing
 QUOTES_SHARE = 1 / 3  # of the set, where there are other questions
-EDGE_S = 45.0  # of a talk, at both ends, holds greetings: no quotes from there
+EDGE_S, EDGE_SHARE = 45.0, 0.1  # of a talk, the less of both, at either end holds greetings: no quotes from there
 SAID_SHARE = 1 / 3  # of a note's telling words must be said in its episode; credits and adverts are not
-MIN_TITLE, MIN_NOTE, MIN_QUOTE = 2, 4, 5  # telling words
+MIN_TITLE, MIN_NOTE, MIN_QUOTE = 2, 4, 6  # telling words
+MIN_RARE = 2  # rare words in a sentence that a quote is made of
 MAX_TITLE_WORDS, MAX_NOTE_WORDS = 20, 30
 SENTENCE_WORDS = range(8, 29)  # of a sentence that a quote is made of
-QUOTE_KEEPS, QUOTE_LEAST, QUOTE_MOST = 0.6, 3, 6  # share of a sentence's telling words that a quote keeps, and how many that is
-QUOTE_CHARACTERS = 12  # where a script writes no spaces a quote is a run of characters
+QUOTE_KEEPS, QUOTE_LEAST, QUOTE_MOST = 0.6, 4, 6  # share of a sentence's telling words that a quote keeps, and how many that is
+QUOTE_CHARACTERS = 12  # of a quote where a script writes no spaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,15 @@ class TestSet:
 
 
 class _Commonness:
-    """How many passages of a sample hold a stem."""
+    """How many passages of a sample hold a stem, and how often a sentence is said."""
 
     def __init__(self, passages: Iterable[Passage]) -> None:
         self._counts: Counter[str] = Counter()
+        self._said: Counter[int] = Counter()
         self._passages = 0
         for passage in passages:
             self._counts.update(set(stems(passage.text, passage.language)))
+            self._said.update(hash(_folded(text)) for text, _, _ in _sentences(passage))
             self._passages += 1
 
     def telling(self, text: str, language: str | None) -> list[str]:
@@ -68,12 +73,18 @@ class _Commonness:
         ]
 
     def rarest(self, text: str, language: str | None) -> list[str]:
-        """Return the telling words of a text, those of the fewest passages first."""
-        return sorted(self.telling(text, language), key=lambda word: self._counts[stem(word, language)])
+        """Return the telling words of a text, those of the fewest passages first; not those that may be heard wrongly."""
+        least = 2 if self._passages >= MANY_PASSAGES else 1
+        counts = {word: self._counts[stem(word, language)] for word in self.telling(text, language)}
+        return sorted((word for word, count in counts.items() if count >= least), key=lambda word: counts[word])
 
-    def rarity(self, text: str, language: str | None) -> int:
-        """Return in how many passages the three rarest words of a text stand, added up."""
-        return sum(self._counts[stem(word, language)] for word in self.rarest(text, language)[:3])
+    def is_repeated(self, sentence: str) -> bool:
+        """Tell whether a sentence is said more than once: an advert, a greeting."""
+        return self._said[hash(_folded(sentence))] > 1
+
+    def is_rare(self, word: str, language: str | None) -> bool:
+        """Tell whether hardly any passage holds a word."""
+        return self._counts[stem(word, language)] <= max(RARE_SHARE * self._passages, RARE_LEAST)
 
 
 def make_test_set(database: Database, wanted: int) -> TestSet:
@@ -142,30 +153,34 @@ class _Maker:
 
     def notes(self, episode: Episode) -> Iterator[Question]:
         """Sentences of the notes without a time: the episode answers them."""
-        passages = self._passages(episode.id)
+        untimed = [line.text for line in self._notes[episode.id] if line.start_s is None]
+        short = [text for text in untimed if len(text.split()) <= MAX_NOTE_WORDS and self._lines[_folded(text)] == 1]
+        passages = self._passages(episode.id) if short else []
+        language = _language(episode, passages)
+        named = set(stems(f"{episode.title} {episode.show}", language))
         said = {key for passage in passages for key in stems(passage.text, passage.language)}
-        for line in self._notes[episode.id]:
-            if line.start_s is not None or len(line.text.split()) > MAX_NOTE_WORDS or self._lines[_folded(line.text)] > 1:
-                continue
-            telling = self._common.telling(line.text, _language(episode, passages))
-            known = sum(stem(word, _language(episode, passages)) in said for word in telling)
+        for text in short:
+            telling = [word for word in self._common.telling(text, language) if stem(word, language) not in named]
+            known = sum(stem(word, language) in said for word in telling)
             if len(telling) >= MIN_NOTE and known >= SAID_SHARE * len(telling):
-                yield Question(line.text.rstrip(".… "), NOTE, episode.id, episode.title)
+                yield Question(text.rstrip(".… "), NOTE, episode.id, episode.title)
 
     def quotes(self, episode: Episode) -> Iterator[Question]:
         """Some words, in order, of sentences that hold rare ones."""
         passages = self._passages(episode.id)
-        last_s = passages[-1].end_s - EDGE_S if passages else 0.0
-        sentences = [
-            (text, start_s, end_s, passage.language)
-            for passage in passages
-            for text, start_s, end_s in _sentences(passage)
-            if EDGE_S <= start_s <= last_s and len(words(text)) in SENTENCE_WORDS and not is_about_the_show(text)
-        ]
-        rarest = sorted(sentences, key=lambda one: (self._common.rarity(one[0], one[3]), one[1]))
-        for text, start_s, end_s, language in rarest[: (len(rarest) + 1) // 2]:
-            query = _kept(text, self._common.rarest(text, language))
-            if query:
+        length_s = passages[-1].end_s if passages else 0.0
+        edge_s = min(EDGE_S, EDGE_SHARE * length_s)
+        for passage in passages:
+            for text, start_s, end_s in _sentences(passage):
+                if not edge_s <= start_s <= length_s - edge_s or len(words(text)) not in SENTENCE_WORDS:
+                    continue
+                if is_about_the_show(text) or self._common.is_repeated(text):
+                    continue
+                rarest = self._common.rarest(text, passage.language)
+                spaced = writes_spaces(text)
+                if spaced and (len(rarest) < MIN_QUOTE or not self._common.is_rare(rarest[MIN_RARE - 1], passage.language)):
+                    continue
+                query = _kept(text, rarest) if spaced else _run(text)
                 yield Question(query, QUOTE, episode.id, episode.title, round(start_s, 2), round(max(end_s, start_s + 1), 2))
 
     def _texts(self, episode: Episode) -> set[str]:
@@ -173,7 +188,7 @@ class _Maker:
         return {_folded(text) for text in (*_chapter_titles(episode), *(line.text for line in self._notes[episode.id]))}
 
     def _places(self, episode: Episode, kind: str, marks: Sequence[tuple[float, str]]) -> Iterator[Question]:
-        passages = self._passages(episode.id)
+        passages = self._passages(episode.id) if marks else []
         if not passages:
             return
         ends = [*(start_s for start_s, _ in marks), passages[-1].end_s][1:]
@@ -220,17 +235,18 @@ def _evenly(found: dict[str, list[Question]], wanted: int) -> Iterator[Question]
 
 
 def _kept(sentence: str, rarest: Sequence[str]) -> str:
-    """Return what a quote keeps of a sentence: its two rarest words and others, drawn by the sentence; "" if it has too few."""
-    random = Random(sentence)
-    if not writes_spaces(sentence):
-        start = random.randrange(max(1, len(sentence) - QUOTE_CHARACTERS))
-        return sentence[start : start + QUOTE_CHARACTERS].strip("。、，．！？ ") if len(sentence) >= 2 * QUOTE_CHARACTERS else ""
-    if len(rarest) < MIN_QUOTE:
-        return ""
+    """Return what a quote keeps of a sentence: its rarest words and some others, without the commonest, drawn by the sentence."""
     count = min(max(round(QUOTE_KEEPS * len(rarest)), QUOTE_LEAST), QUOTE_MOST)
-    chosen = {*rarest[:2], *random.sample(list(rarest[2:]), count - 2)}
+    others = rarest[MIN_RARE : max(count, 2 * len(rarest) // 3)]
+    chosen = {*rarest[:MIN_RARE], *Random(sentence).sample(list(others), min(count - MIN_RARE, len(others)))}
     written = {token.text: sentence[token.start_char : token.end_char] for token in tokens(sentence) if token.text in chosen}
     return " ".join(written.values())
+
+
+def _run(sentence: str) -> str:
+    """Return some characters in a row, where a script writes no spaces."""
+    start = Random(sentence).randrange(max(1, len(sentence) - QUOTE_CHARACTERS))
+    return sentence[start : start + QUOTE_CHARACTERS].strip("。、，．！？「」 ")
 
 
 def _sentences(passage: Passage) -> Iterator[tuple[str, float, float]]:

@@ -29,6 +29,7 @@ from store.passages import passages_of, replace_passages, save_vectors
 from store.records import Chapter, Moment, Segment, TranscriptHead
 from store.transcripts import save_transcript
 from tests import talks
+from tests.catalogue import add_episode
 
 ROOT = Path(__file__).parents[1]
 WORD_S = 0.36  # the samples' voices say about 165 words a minute
@@ -127,7 +128,14 @@ def test_generic_chapters_are_left_out(catalogue: Database) -> None:
         "Werbung",
     ):
         assert is_generic(title), title
-    for title in ("Why bread rises", "Introduction to sourdough", "The news about Antarctic ice", "Breaking the seal", "Adelaide"):
+    for title in (
+        "Why bread rises",
+        "Introduction to sourdough",
+        "The news about Antarctic ice",
+        "Breaking the seal",
+        "Adelaide",
+        "Twitter in 2016",
+    ):
         assert not is_generic(title), title
 
 
@@ -172,6 +180,21 @@ def test_time_marks_of_notes_become_questions(tmp_path: Path) -> None:
         connection.execute("update episode set description = ?", ("0:19 Why bread rises at all\n1:01 Outro\n5:00 Far too late",))
     marks = [question for question in make_test_set(database, 20).questions if question.kind == MARK]
     assert marks == [Question("Why bread rises at all", MARK, episode_id, "About bread", 19.0, 61.0)]
+
+
+def test_shows_take_turns_and_scripts_without_spaces_are_quoted(database: Database) -> None:
+    small = "https://example.org/small.xml"
+    for number in range(9):
+        said = [f"{number}年に塩は海の中でどのように{n}回も集まるのかを話しましょう。" for n in range(12)]
+        add_episode(database, f"t{number}", said)
+    bread = [sentence for _, text in talks.TALKS["bread"][2] for sentence in text.split(". ")]
+    add_episode(database, "s", bread, link=small)
+    made = make_test_set(database, 4)
+    assert len(made.questions) == 4 and {question.kind for question in made.questions} == {QUOTE}
+    shows = {episode.id: episode.show_id for episode in list_episodes(database)}
+    assert len({shows[question.episode_id] for question in made.questions}) == 2
+    for question in made.questions:
+        assert 8 <= len(question.query) <= 12 or question.query.isascii(), question.query
 
 
 def test_what_is_a_hit() -> None:
