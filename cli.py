@@ -233,6 +233,7 @@ def search(
     since: Annotated[str, typer.Option(help="From this day on (YYYY-MM-DD).")] = "",
     until: Annotated[str, typer.Option(help="Up to this day.")] = "",
     sort: Annotated[str, typer.Option(help="best or newest.")] = "best",
+    explain: Annotated[bool, typer.Option("--explain", help="Say what matched by word, by meaning, and what decided.")] = False,
     as_json: Json = False,
     data: Data = None,
 ) -> None:
@@ -254,13 +255,17 @@ def search(
         until=until,
     )
     text = " ".join(query)
-    answer = Searcher(settings, database).search(text, limit=limit, filters=filters, sort=sort)
+    searcher, why = Searcher(settings, database), None
+    if explain:
+        answer, why = searcher.explain(text, limit=limit, filters=filters, sort=sort)
+    else:
+        answer = searcher.search(text, limit=limit, filters=filters, sort=sort)
     if as_json:
-        print_json(asdict(answer))
+        print_json(asdict(answer) | ({"explain": asdict(why) if why else None} if explain else {}))
         return
     from index.present import moments_text
 
-    typer.echo(moments_text(answer, in_colour=sys.stdout.isatty()))
+    typer.echo(moments_text(answer, in_colour=sys.stdout.isatty(), why=why))
 
 
 @app.command(epilog="Example: earmark remove sourdough --yes")

@@ -7,6 +7,7 @@ Does not know: other parts, generations, queries.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from index.columns import Columns, EpisodeFacts, window_rows, write_columns
 from index.dense import DenseIndex, window_vectors, write_dense
 from index.lexical import LexicalIndex, write_lexical
 from index.terms import Terms, write_terms
+from index.titles import Titles
 from store.records import Passage
 
 
@@ -29,7 +31,12 @@ class Part:
         self.terms = Terms(folder)
         self.dense = DenseIndex(folder)
         self.lexical = LexicalIndex(folder)
-        self.titles: dict[int, frozenset[int]] = {}  # stems of episodes' titles, filled as they are needed
+
+    @cached_property
+    def titles(self) -> Titles:
+        """The words of the episodes' titles; read when they are first asked for."""
+        languages = self.columns.languages
+        return Titles(self.columns.episodes, languages[0] if languages else None)
 
 
 def write_part(

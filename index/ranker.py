@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from index.language import stem_hash, stems
+from index.language import stem_hash
 from index.part import Part
 
 K1 = 0.9  # how soon a repeated word stops counting; bench.retrieval: .7 to 1.2 differ by less than .002
@@ -34,16 +35,11 @@ class Counts:
     mean_length: float  # of a window, in words
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """A window with its scores. `lexical` and `dense` are scaled to [0, 1] among the candidates; 0 where a side did not find it."""
+class Ranked(NamedTuple):
+    """A window and what it is worth. A plain tuple: a search makes hundreds."""
 
     place: Place
     score: float
-    lexical: float
-    dense: float
-    bm25: float
-    cosine: float
 
 
 Ranking = list[Ranked]
@@ -85,15 +81,19 @@ def lexical_scores(parts: Sequence[Part], places: Sequence[Place], counts: Count
 
 def coverage(parts: Sequence[Part], places: Sequence[Place], counts: Counts) -> Numbers:
     """Return which share of the query's weight each window says."""
-    shares: Numbers = np.zeros(len(places))
     idf = np.array(counts.idf)
-    if not idf.sum():
-        return shares
+    shares: Numbers = said_in(parts, places, counts) @ idf / idf.sum() if idf.sum() else np.zeros(len(places))
+    return shares
+
+
+def said_in(parts: Sequence[Part], places: Sequence[Place], counts: Counts) -> npt.NDArray[np.bool_]:
+    """Tell which words of the query each window says, shape (windows, words)."""
+    said = np.zeros((len(places), len(counts.terms)), dtype=bool)
     for number, here, positions in by_part(places):
         columns = parts[number].columns
         hashes, starts = parts[number].terms.of_spans(columns.window_row[positions], columns.window_rows[positions])
-        shares[here] = (count_in(hashes, starts, counts.terms) > 0) @ idf / idf.sum()
-    return shares
+        said[here] = count_in(hashes, starts, counts.terms) > 0
+    return said
 
 
 def by_part(places: Sequence[Place]) -> Iterator[tuple[int, Integers, Integers]]:
@@ -106,20 +106,8 @@ def by_part(places: Sequence[Place]) -> Iterator[tuple[int, Integers, Integers]]
 
 def title_weights(part: Part, episodes: npt.NDArray[np.int64], counts: Counts) -> Numbers:
     """Return for each episode (by its number in the part) the weight of the query's words in its title and show."""
-    known: dict[int, float] = {}
-    for episode in np.unique(episodes).tolist():
-        said = _title_hashes(part, episode)
-        known[episode] = sum(weight for group, weight in zip(counts.terms, counts.idf, strict=True) if not said.isdisjoint(group))
-    return np.array([known[episode] for episode in episodes.tolist()])
-
-
-def _title_hashes(part: Part, episode: int) -> frozenset[int]:
-    kept = part.titles.get(episode)
-    if kept is None:
-        facts, languages = part.columns.episodes[episode], part.columns.languages
-        kept = frozenset(map(stem_hash, stems(f"{facts.title} {facts.show}", languages[0] if languages else None)))
-        part.titles[episode] = kept
-    return kept
+    weights: Numbers = part.titles.weights(counts.terms, counts.idf)[episodes]
+    return weights
 
 
 def count_in(hashes: Hashes, starts: Integers, terms: Sequence[tuple[int, ...]]) -> Numbers:
@@ -151,9 +139,8 @@ def fuse(lexical: Mapping[Place, float], dense: Mapping[Place, float], lexical_w
     by_meaning = dict(zip(dense, scaled(np.array(list(dense.values()))).tolist(), strict=True))
     if not by_words or not by_meaning:
         lexical_weight = 1.0 if by_words else 0.0
-    ranking = []
-    for place in {**by_words, **by_meaning}:
-        words, meaning = by_words.get(place, 0.0), by_meaning.get(place, 0.0)
-        score = lexical_weight * words + (1 - lexical_weight) * meaning
-        ranking.append(Ranked(place, score, words, meaning, lexical.get(place, 0.0), dense.get(place, 0.0)))
-    return sorted(ranking, key=lambda one: (-one.score, one.place))
+    scores = {place: lexical_weight * score for place, score in by_words.items()}
+    for place, score in by_meaning.items():
+        scores[place] = scores.get(place, 0.0) + (1 - lexical_weight) * score
+    ordered = sorted([(-score, place) for place, score in scores.items()])
+    return [Ranked(place, -score) for score, place in ordered]
