@@ -56,7 +56,7 @@ _GENERIC = re.compile(
     r"|where (?:to|can|you can) .*|how to (?:find|reach|follow|contact|support) .*"
     r"|einleitung|einführung|begrüßung|verabschiedung|werbung|vorstellung|schluss|fazit|ausblick"
     r"|introducción|bienvenida|despedida|publicidad|bienvenue|publicité|générique)"
-    r"(?:\s+(?:and|&)\s+\w+)?(?:\s*[#\d:.-]*)",
+    r"(?:\s+(?:and|&)\s+\w+)?(?:\s*[#\d:.-]*)(?:\s*\(.*\))?",
     re.IGNORECASE,
 )
 
