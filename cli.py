@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands import queue, reading
+from commands import evaluation, queue, reading
 from commands.terminal import (
     Captions,
     Data,
@@ -50,7 +50,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: a third of the time
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (queue, reading):
+for group in (queue, reading, evaluation):
     app.add_typer(group.app)
 
 
