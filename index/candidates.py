@@ -140,6 +140,9 @@ class QdrantFinder:
         for group, weight in zip(counts.terms, counts.idf, strict=True):
             for key in wanted_keys.intersection(group):
                 weights[key] = max(weight, weights.get(key, 0.0))
+        for form in asked.forms:  # a sparse vector knows no order: the score looks at it later
+            for word in form:
+                weights.setdefault(stem_hash(generation.stems(word)[0]), max(counts.idf) / len(form))
         found = self._enough(
             generation, SPARE * limit, lambda wanted: self._collection.by_stems(weights, asked.phrases, filters, wanted)
         )

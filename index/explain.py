@@ -62,11 +62,15 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """How a search came about. `order` is `learned`, or `score` where the learned order had no say."""
+    """How a search came about. `order` is `learned`, or `score` where the learned order had no say.
+
+    `read_as`: words that nobody said, and what they were read as.
+    """
 
     order: str
     words: tuple[WordWeight, ...]
     phrases: tuple[str, ...]
+    read_as: dict[str, str]
     found_by_words: int
     found_by_meaning: int
     found_by_both: int
@@ -91,7 +95,6 @@ def explain(parsed: ParsedQuery, evidence: Evidence, found: Sequence[Found], tre
     """Return why each of `found` was found, in their order."""
     idf = np.array(evidence.counts.idf)
     shares = idf / idf.sum() if idf.sum() else idf
-    windows = sum(part.columns.windows for part in evidence.parts)
     told = [one.place for one in found]
     said = said_in(evidence.parts, told, evidence.counts)
     ranks = [_ranks(order) for order in (_best_first(evidence.lexical), _best_first(evidence.dense), _places(evidence.by_score))]
@@ -114,10 +117,11 @@ def explain(parsed: ParsedQuery, evidence: Evidence, found: Sequence[Found], tre
     return Explanation(
         order="learned" if len(evidence.places) else "score",
         words=tuple(
-            WordWeight(word, round(float(share), 3), max(0, round((windows + 1) / float(np.exp(weight)) - 0.5)))
-            for word, share, weight in zip(parsed.words, shares, idf, strict=True)
+            WordWeight(word, round(float(share), 3), windows)
+            for word, share, windows in zip(parsed.words, shares, evidence.counts.windows, strict=True)
         ),
         phrases=tuple(" ".join(phrase) for phrase in parsed.phrases),
+        read_as=dict(parsed.read_as),
         found_by_words=len(evidence.lexical),
         found_by_meaning=len(evidence.dense),
         found_by_both=len(evidence.lexical.keys() & evidence.dense.keys()),
@@ -129,9 +133,10 @@ def explanation_text(explanation: Explanation) -> list[str]:
     """Return one text for each moment, and before them one for the question."""
     words = ", ".join(f"{one.word} {one.share:.0%} (in {one.windows} windows)" for one in explanation.words)
     order = "in order of score" if explanation.order == "score" else "in the learned order"
+    read = "".join(f"\n{word} was never said and is read as {meant}" for word, meant in explanation.read_as.items())
     head = (
         f"words: {words or 'none'}\nfound: {explanation.found_by_words} windows by word, "
-        f"{explanation.found_by_meaning} by meaning, {explanation.found_by_both} of them by both; {order}"
+        f"{explanation.found_by_meaning} by meaning, {explanation.found_by_both} of them by both; {order}{read}"
     )
     return [head, *map(_why_text, explanation.moments)]
 

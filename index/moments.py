@@ -51,7 +51,7 @@ def starts_of(parts: Sequence[Part], places: Sequence[Place], counts: Counts) ->
         rows = np.repeat(firsts - (ends - sizes), sizes) + np.arange(ends[-1])
         hashes, starts = terms.of_rows(rows)
         borders, of_row = terms.sentences_of_rows(rows, starts)
-        coverage = (count_in(hashes, np.append(borders, len(hashes)), counts.terms) > 0) @ idf
+        coverage = (count_in(hashes, np.append(borders, len(hashes)), counts) > 0) @ idf
         for one, first, begin, end in zip(here.tolist(), firsts.tolist(), (ends - sizes).tolist(), ends.tolist(), strict=True):
             low, high = int(of_row[begin]), int(of_row[end])
             start = low + _first_telling(coverage[low:high])

@@ -28,11 +28,16 @@ Place = tuple[int, int]  # a window: (which part, position in it)
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The whole catalogue's numbers that a score needs. `idf` has one weight for each word of the query."""
+    """The whole catalogue's numbers that a score needs. `idf` has one weight for each word of the query.
+
+    `forms`: for each word of the query its other forms of several words, as hashes of stems; empty if no word has any.
+    """
 
     terms: tuple[tuple[int, ...], ...]  # for each word of the query the hashes of its stems
     idf: tuple[float, ...]
     mean_length: float  # of a window, in words
+    windows: tuple[int, ...]  # for each word, how many say it
+    forms: tuple[tuple[tuple[int, ...], ...], ...] = ()
 
 
 class Ranked(NamedTuple):
@@ -45,14 +50,18 @@ class Ranked(NamedTuple):
 Ranking = list[Ranked]
 
 
-def count_terms(parts: Sequence[Part], terms: Sequence[tuple[str, ...]]) -> Counts:
-    """Count the query's words (each with its stems) in all parts."""
+def count_terms(
+    parts: Sequence[Part], terms: Sequence[tuple[str, ...]], forms: Sequence[tuple[tuple[str, ...], ...]] = ()
+) -> Counts:
+    """Count the query's words (each with its stems) in all parts. `forms`: stems of the words' forms of several words."""
     windows = max(sum(part.columns.windows for part in parts), 1)
     rows = max(sum(len(part.columns.ids) for part in parts), 1)
     total = sum(part.terms.total for part in parts)
-    found = [min(windows, sum(part.count(stem) for part in parts for stem in group)) for group in terms]
+    found = tuple(min(windows, sum(part.count(stem) for part in parts for stem in group)) for group in terms)
     idf = tuple(float(np.log1p((windows - count + 0.5) / (count + 0.5))) for count in found)
-    return Counts(tuple(tuple(map(stem_hash, group)) for group in terms), idf, max(2 * total / rows, 1.0))
+    hashes = tuple(tuple(map(stem_hash, group)) for group in terms)
+    others = tuple(tuple(tuple(map(stem_hash, form)) for form in group) for group in forms) if any(forms) else ()
+    return Counts(hashes, idf, max(2 * total / rows, 1.0), found, others)
 
 
 def bm25(parts: Sequence[Part], places: Sequence[Place], counts: Counts, *, k1: float = K1, b: float = B) -> Numbers:
@@ -63,7 +72,7 @@ def bm25(parts: Sequence[Part], places: Sequence[Place], counts: Counts, *, k1: 
     for number, here, positions in by_part(places):
         columns = parts[number].columns
         hashes, starts = parts[number].terms.of_spans(columns.window_row[positions], columns.window_rows[positions])
-        frequencies = count_in(hashes, starts, counts.terms)
+        frequencies = count_in(hashes, starts, counts)
         norm = k1 * (1 - b + b * np.diff(starts) / counts.mean_length)
         scores[here] = (frequencies * (k1 + 1) / (frequencies + norm[:, None])) @ np.array(counts.idf)
     return scores
@@ -92,7 +101,7 @@ def said_in(parts: Sequence[Part], places: Sequence[Place], counts: Counts) -> n
     for number, here, positions in by_part(places):
         columns = parts[number].columns
         hashes, starts = parts[number].terms.of_spans(columns.window_row[positions], columns.window_rows[positions])
-        said[here] = count_in(hashes, starts, counts.terms) > 0
+        said[here] = count_in(hashes, starts, counts) > 0
     return said
 
 
@@ -110,19 +119,32 @@ def title_weights(part: Part, episodes: npt.NDArray[np.int64], counts: Counts) -
     return weights
 
 
-def count_in(hashes: Hashes, starts: Integers, terms: Sequence[tuple[int, ...]]) -> Numbers:
+def count_in(hashes: Hashes, starts: Integers, counts: Counts) -> Numbers:
     """Return how often each word of the query stands in each span, shape (spans, words). `starts` has one more entry, the end."""
     spans = len(starts) - 1
-    frequencies = np.zeros((spans, len(terms)))
-    for column, group in enumerate(terms):
-        hits = hashes == group[0]
-        for other in group[1:]:
-            hits |= hashes == other
-        places = np.flatnonzero(hits)
+    frequencies = np.zeros((spans, len(counts.terms)))
+    for column in range(len(counts.terms)):
+        places = places_in(hashes, counts, column)
         if len(places):
             owner = np.searchsorted(starts, places, side="right") - 1
             frequencies[:, column] = np.bincount(owner, minlength=spans)
     return frequencies
+
+
+def places_in(hashes: Hashes, counts: Counts, word: int) -> Integers:
+    """Return where a word of the query (by its number) begins among stems, in whatever form."""
+    first, *others = counts.terms[word]
+    hits = hashes == first
+    for other in others:
+        hits |= hashes == other
+    for form in counts.forms[word] if counts.forms else ():
+        last = len(hashes) - len(form) + 1
+        if last > 0:
+            run = hashes[:last] == form[0]
+            for step, stem in enumerate(form[1:], 1):
+                run &= hashes[step : last + step] == stem
+            hits[:last] |= run
+    return np.flatnonzero(hits)
 
 
 def scaled(scores: Numbers) -> Numbers:

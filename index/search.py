@@ -12,9 +12,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -27,12 +27,15 @@ from index.features import Numbers as Features
 from index.features import describe
 from index.generation import Generation, Readers
 from index.highlight import highlights
+from index.language import words
 from index.lexical import LexicalQuery
 from index.manifest import index_folder
 from index.moments import Found, find_moments
-from index.query import Filters, ParsedQuery, parse_query
+from index.query import MAX_WORDS, Filters, ParsedQuery, parse_query
 from index.ranker import Counts, Place, Ranked, Ranking, count_terms, coverage, fuse, lexical_scores, scaled
+from index.spelling import Spelling
 from index.trees import open_trees
+from index.wording import Form, other_forms
 from store.database import Database
 from store.errors import EarmarkError, IndexUnavailable
 from store.links import has_secret
@@ -68,6 +71,7 @@ class Sides:
     """What both sides found, before anything is merged: BM25 and cosine by window."""
 
     generation: Generation
+    parsed: ParsedQuery
     counts: Counts
     lexical: Scores
     dense: Scores
@@ -81,9 +85,8 @@ class Sides:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A search as it went: what was asked, what both sides found, the order, and the windows that became moments."""
+    """A search as it went: what both sides found, the order, and the windows that became moments."""
 
-    parsed: ParsedQuery
     sides: Sides
     ranking: Ranking
     found: tuple[Found, ...]
@@ -98,7 +101,7 @@ class Searcher:
         Raises `SettingsError` if the settings ask for Qdrant and its client is not installed.
         """
         self._settings, self._database, self._shelf = settings, database, Shelf(database)
-        self._readers = Readers(index_folder(settings))
+        self._readers, self._spelling = Readers(index_folder(settings)), Spelling(database)
         self._finders = Finders(settings)
         self._room = threading.BoundedSemaphore(AT_ONCE)
         self._pool = ThreadPoolExecutor(max_workers=4 * (os.cpu_count() or 2), thread_name_prefix="earmark-search")
@@ -125,7 +128,7 @@ class Searcher:
         evidence = Evidence(
             sides.generation.parts, sides.counts, sides.lexical, sides.dense, by_score, looked.ranking, places, features
         )
-        return answer, explain(looked.parsed, evidence, looked.found, trees)
+        return answer, explain(sides.parsed, evidence, looked.found, trees)
 
     def _ask(self, query: str, limit: int, filters: Filters, sort: str) -> tuple[SearchAnswer, Looked | None]:
         started = time.perf_counter()
@@ -138,8 +141,9 @@ class Searcher:
             moments: list[tuple[Found, Moment]] = []
             if parsed.phrases or not self._nothing_fits(sides, ranking):
                 moments = self._best(sides, ranking, limit) if sort != "newest" else self._newest(sides, ranking, limit)
-            answer = SearchAnswer(query, _ms_since(started), sides.degraded, tuple(moment for _, moment in moments))
-        return answer, Looked(parsed, sides, ranking, tuple(found for found, _ in moments))
+            shown = tuple(moment for _, moment in moments)
+            answer = SearchAnswer(query, _ms_since(started), sides.degraded, shown, sides.parsed.understood)
+        return answer, Looked(sides, ranking, tuple(found for found, _ in moments))
 
     def _best(self, sides: Sides, ranking: Ranking, limit: int) -> list[tuple[Found, Moment]]:
         return self._moments(sides.generation, find_moments(sides.generation.parts, ranking, sides.counts, limit))
@@ -153,20 +157,35 @@ class Searcher:
         """Return what words and meaning find, `depth` windows each, within the settings' time budget."""
         generation = self._readers.current()
         wait([self._opening], timeout=OPENING_S)  # only the first search waits here; the budget is for searching
-        terms = tuple(generation.stems(word) for word in parsed.words)
-        counts = count_terms(generation.parts, terms)
-        asked = LexicalQuery(terms, parsed.phrases)
+        parsed, asked, counts = self._read(generation, parsed)
         finder = self._finders.of(generation)
         if parsed.phrases:  # only what holds the phrases may be found, so words go first and meaning orders
             lexical = self._pool.submit(_by_phrases, finder, generation, asked, filters, counts, parsed.only_phrases)
             dense = self._pool.submit(self._by_meaning, finder, generation, parsed, filters, depth, lexical)
         else:
             dense = self._pool.submit(self._by_meaning, finder, generation, parsed, filters, depth)
-            asked = LexicalQuery(_telling(terms, counts))
+            asked = replace(asked, terms=_telling(asked.terms, counts))
             do = _done if finder is PARTS else self._pool.submit  # what asks another machine must not be waited for
             lexical = do(_by_words, finder, generation, asked, filters, counts, depth)
         found, degraded = self._in_time({"lexical": lexical, "dense": dense})
-        return Sides(generation, counts, _first(found["lexical"], depth), found["dense"], degraded)
+        return Sides(generation, parsed, counts, _first(found["lexical"], depth), found["dense"], degraded)
+
+    def _read(self, generation: Generation, parsed: ParsedQuery) -> tuple[ParsedQuery, LexicalQuery, Counts]:
+        """Return the query with the words that were meant, what to look for, and how often it is said."""
+        forms = other_forms(words(parsed.text)[:MAX_WORDS])
+        terms, several = _with_forms(generation, parsed, forms)
+        counts = count_terms(generation.parts, terms, several)
+        unknown = [
+            word for word in parsed.loose_words if not forms.get(word) and _is_unknown(generation, counts, parsed.words.index(word))
+        ]
+        typing = parsed.words[-1] if parsed.is_typing else ""
+        meant = {word: self._spelling.meant(generation, word, typing=word == typing) for word in unknown}
+        if read_as := {word: other for word, other in meant.items() if other}:
+            parsed = parsed.reading(read_as)
+            terms, several = _with_forms(generation, parsed, forms)
+            counts = count_terms(generation.parts, terms, several)
+        spoken = tuple(dict.fromkeys(form for group in forms.values() for form in group if len(form) > 1))
+        return parsed, LexicalQuery(terms, parsed.phrases, spoken), counts
 
     def embed(self, parsed: ParsedQuery) -> Vectors:
         """Return the query's vector, float32, shape (d,)."""
@@ -308,6 +327,27 @@ def _by_words(finder: Finder, generation: Generation, asked: LexicalQuery, filte
     places = finder.by_words(generation, asked, counts, filters, depth)
     scores = lexical_scores(generation.parts, places, counts)
     return _first(dict(zip(places, scores.tolist(), strict=True)), depth)
+
+
+def _is_unknown(generation: Generation, counts: Counts, word: int) -> bool:
+    """Tell whether neither a window nor a title says a word (by its number in the query)."""
+    if counts.windows[word]:
+        return False
+    return not any(part.titles.weights((counts.terms[word],), (1.0,)).any() for part in generation.parts)
+
+
+def _with_forms(
+    generation: Generation, parsed: ParsedQuery, forms: Mapping[str, Sequence[Form]]
+) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[Form, ...], ...]]:
+    """Return for each word its stems, those of its forms in one word included, and the stems of its forms in several."""
+    meant = dict(parsed.read_as)
+    terms, several = [], []
+    for word in parsed.words:
+        others = forms.get(word, ())
+        single = [form[0] for form in others if len(form) == 1] + ([meant[word]] if word in meant else [])
+        terms.append(tuple(dict.fromkeys(stem for one in (word, *single) for stem in generation.stems(one))))
+        several.append(tuple(tuple(generation.stems(part)[0] for part in form) for form in others if len(form) > 1))
+    return tuple(terms), tuple(several)
 
 
 def _telling(terms: tuple[tuple[str, ...], ...], counts: Counts) -> tuple[tuple[str, ...], ...]:

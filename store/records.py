@@ -230,12 +230,16 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
-    """What a search returns. `degraded` names the side that answered alone because the other failed or was late."""
+    """What a search returns. `degraded` names the side that answered alone because the other failed or was late.
+
+    `understood`: the query as it was read, where it was read otherwise than it was typed.
+    """
 
     query: str
     took_ms: float
     degraded: Literal["lexical", "dense"] | None
     moments: tuple[Moment, ...]
+    understood: str = ""
 
 
 def public_id(*parts: str) -> str:
