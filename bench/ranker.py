@@ -30,7 +30,7 @@ from bench.retrieval_data import Query, embed_set, read_set, worsen
 from bench.retrieval_runs import Catalogue, Hit
 from index.embed import open_embedder
 from index.features import FEATURES
-from index.trees import RANKER, Trees
+from index.trees import RANKER, Trees, learned_scores
 from store.settings import load_settings
 
 FOLDS = 5
@@ -73,7 +73,7 @@ def main() -> None:
     options = {"trees": given.trees, "leaves": given.leaves, "rate": given.rate}
     scores = cross_validate(examples, options)
     fused = [example.features[:, FEATURES.index("fused")] for example in examples]
-    for name, made in (("fused", fused), ("trees, unseen shows", scores)):
+    for name, made in (("fused", fused), ("learned, unseen shows", scores)):
         print(f"{name:20} {json.dumps(figures(examples, made))}")
     if given.write:
         content = train(examples, options)
@@ -118,7 +118,7 @@ def cross_validate(examples: Sequence[Example], options: dict[str, Any]) -> list
         trees = Trees(train([example for example in examples if fold_of[example.show] != fold], options))
         for number, example in enumerate(examples):
             if fold_of[example.show] == fold:
-                scores[number] = trees.score(example.features)
+                scores[number] = learned_scores(trees, example.features)
         tell(f"fold {fold + 1} of {FOLDS}")
     return scores
 

@@ -16,7 +16,7 @@ from index.moments import Found
 from index.part import Part
 from index.query import ParsedQuery
 from index.ranker import Counts, Place, Ranking, said_in
-from index.trees import Trees
+from index.trees import Trees, learned_scores
 
 REASONS = 4  # that are told of each moment
 FELT = 0.005  # of the whole range of scores: what moves a window less is no reason
@@ -155,20 +155,20 @@ def _why_text(why: Why) -> str:
 
 
 def _reasons(trees: Trees, evidence: Evidence, told: Sequence[Place]) -> dict[Place, tuple[Reason, ...]]:
-    """Ask the trees again with each feature in turn as it usually is among the candidates."""
+    """Ask for the order again with each feature in turn as it usually is among the candidates."""
     row_of = {place: row for row, place in enumerate(evidence.places)}
     rows = [(place, row_of[place]) for place in told if place in row_of]
     if not rows:
         return {}
     usual = np.median(evidence.features, axis=0)
-    whole = trees.score(evidence.features)
+    whole = learned_scores(trees, evidence.features)
     span = max(float(whole.max() - whole.min()), 1e-9)
     own = evidence.features[[row for _, row in rows]]
     effects = np.zeros_like(own)
     for column in range(own.shape[1]):
         changed = own.copy()
         changed[:, column] = usual[column]
-        effects[:, column] = (trees.score(own) - trees.score(changed)) / span
+        effects[:, column] = (learned_scores(trees, own) - learned_scores(trees, changed)) / span
     made = {}
     for (place, _), values, effect in zip(rows, own, effects, strict=True):
         felt = [column for column in np.argsort(-np.abs(effect), kind="stable").tolist() if abs(effect[column]) >= FELT]

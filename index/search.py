@@ -34,7 +34,7 @@ from index.moments import Found, find_moments
 from index.query import MAX_WORDS, Filters, ParsedQuery, parse_query
 from index.ranker import Counts, Place, Ranked, Ranking, count_terms, coverage, fuse, lexical_scores, scaled
 from index.spelling import Spelling
-from index.trees import open_trees
+from index.trees import learned_scores, open_trees
 from index.wording import Form, other_forms
 from store.database import Database
 from store.errors import EarmarkError, IndexUnavailable
@@ -198,7 +198,7 @@ class Searcher:
         if trees is None or not ranking or sides.degraded:
             return ranking
         places, features = self.describe(sides, ranking)
-        learned = dict(zip(places, scaled(trees.score(features)).tolist(), strict=True))
+        learned = dict(zip(places, scaled(learned_scores(trees, features)).tolist(), strict=True))
         first = [Ranked(place, TAIL + (1 - TAIL) * learned[place]) for place, _ in ranking[:LEARNED]]
         first.sort(key=lambda one: (-one.score, one.place))
         return [*first, *(Ranked(place, TAIL * score) for place, score in ranking[LEARNED:])]
