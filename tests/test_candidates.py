@@ -526,7 +526,7 @@ def test_one_side_answers_when_the_other_fails(database: Database, monkeypatch: 
     searcher = Searcher(settings_of("qdrant", database.folder), database, talks.embedder())
 
     def fail(*_: object, **__: object) -> None:
-        raise IndexBusy("Qdrant does not answer (a test)", where="somewhere", next_step="See whether it runs: earmark doctor")
+        raise IndexBusy("Qdrant does not answer (a test)", next_step="See whether it runs: earmark doctor")
 
     monkeypatch.setattr(Collection, "by_vector", fail)
     answer = searcher.search("why is the sea salty")
@@ -549,7 +549,7 @@ def test_a_server_that_refuses_is_told_in_a_sentence(status: int, says: str) -> 
         given = Settings(qdrant=web.link(""), qdrant_api_key="a secret key")
         with pytest.raises(IndexUnavailable, match=says) as told:
             Collection(given, name).is_there()
-        assert "secret" not in str(told.value) and "\n" not in str(told.value)
+        assert not any(part in str(told.value) for part in ("secret", "127.0.0.1", "\n"))
         assert told.value.permanent == (status != 503)
         assert web.seen[0][1]["api-key"] == "a secret key"
 
