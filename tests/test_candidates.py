@@ -8,9 +8,12 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import cached_property
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +26,7 @@ from hypothesis import strategies as st
 from bench.search_data import read_windows
 from index import build, qdrant
 from index.candidates import Finder, Finders
-from index.columns import window_rows
+from index.columns import EpisodeFacts, window_rows
 from index.generation import Generation, Readers
 from index.health import check_index
 from index.language import stem_hash, stems, words
@@ -294,6 +297,12 @@ def test_meaning_among_some_windows_only(spoken: Spoken) -> None:
     assert spoken.by_meaning("why is the sea salty", among=[]) == {}
 
 
+def test_counts_of_stems_are_exact(spoken: Spoken) -> None:
+    said = [{stem for passage in window for stem in stems(passage.text, passage.language)} for window in spoken.windows.values()]
+    for stem in ("sea", "the", "lighthous", "salz", "xylophon"):
+        assert sum(part.count(stem) for part in spoken.generation.parts) == sum(stem in window for window in said), stem
+
+
 def test_words_that_nobody_said_find_nothing(spoken: Spoken) -> None:
     assert spoken.by_words("xylophonic quizzaciously") == []
     assert spoken.by_words("") == []
@@ -552,6 +561,87 @@ def test_a_server_that_refuses_is_told_in_a_sentence(status: int, says: str) -> 
         assert not any(part in str(told.value) for part in ("secret", "127.0.0.1", "\n"))
         assert told.value.permanent == (status != 503)
         assert web.seen[0][1]["api-key"] == "a secret key"
+
+
+def test_what_a_server_is_sent() -> None:
+    """No server could be tried here: this holds the requests to the documented ones."""
+    seen: list[tuple[str, str, Any]] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            sent = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "null")
+            seen.append((self.command, self.path.split("?")[0].removeprefix("/collections/talks"), sent))
+            result: Any = {"operation_id": 1, "status": "completed"}
+            if self.path.endswith("/exists"):
+                result = {"exists": False}
+            elif self.command == "PUT" and self.path.endswith("/talks"):
+                result = True
+            elif self.path.split("?")[0].endswith("/query"):
+                result = {"points": [{"id": 7, "version": 0, "score": 0.5}]}
+            body = json.dumps({"result": result, "status": "ok", "time": 0.0}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    collection = Collection(Settings(qdrant=f"http://127.0.0.1:{server.server_port}"), "talks")
+    facts = EpisodeFacts("e1", "s1", "2026-02-03", "A talk", "A show")
+    sentences = ["It's the sea.", "Salt stays behind."]
+    passages = [Passage("e1", n, 0, 9, text, f"h{n}", (), ("Ada  GREEN",), "en", n + 5) for n, text in enumerate(sentences)]
+    vectors = np.eye(2, 4, dtype=np.float32)
+    collection.make(4)
+    collection.put(passages, vectors, {"e1": facts})
+    collection.drop([(5, 6)])
+    filters = Filters(("s1",), ("e1",), ("ada green",), ("EN",), "2026-01-01", "2026-12-31")
+    ids, scores = collection.by_stems({3: 1.5, 9: 0.5}, [("it's", "the")], filters, 10)
+    assert (ids.tolist(), scores.tolist()) == ([7], [0.5])
+    collection.by_vector(vectors[0], Filters(), 10, among=[7, 8])
+    server.shutdown()
+
+    made = next(sent for method, path, sent in seen if (method, path) == ("PUT", ""))
+    assert made["vectors"]["meaning"] == {
+        "size": 4,
+        "distance": "Dot",
+        "on_disk": True,
+        "quantization_config": {"scalar": {"type": "int8", "always_ram": True}},
+    }
+    assert list(made["sparse_vectors"]) == ["words"] and made["on_disk_payload"] is True
+    fields = {sent["field_name"]: sent["field_schema"] for _, path, sent in seen if path == "/index"}
+    assert fields == {
+        **dict.fromkeys(("show", "episode", "speaker", "language"), "keyword"),
+        "day": "integer",
+        "said": {"type": "text", "tokenizer": "whitespace", "phrase_matching": True, "on_disk": True},
+    }
+    (point,) = next(sent for method, path, sent in seen if (method, path) == ("PUT", "/points"))["points"]
+    assert point["id"] == 5 and point["vector"]["meaning"] == [0.707107, 0.707107, 0.0, 0.0]
+    hashes = {stem_hash(stem) for text in sentences for stem in stems(text, "en")}
+    assert set(point["vector"]["words"]["indices"]) == hashes and min(point["vector"]["words"]["values"]) > 0
+    said = "itʼs the sea salt stays behind"
+    day = (date(2026, 2, 3) - date(1970, 1, 1)).days
+    assert point["payload"] == {
+        "show": "s1", "episode": "e1", "speaker": ["ada green"], "language": "en", "said": said, "day": day,
+    }  # fmt: skip
+    assert next(sent for _, path, sent in seen if path == "/points/delete")["points"] == [5, 6]
+    words_query, meaning_query = (sent for _, path, sent in seen if path == "/points/query")
+    assert words_query["query"]["nearest"] == {"indices": [3, 9], "values": [1.5, 0.5]} and words_query["using"] == "words"
+    assert words_query["filter"]["must"] == [
+        {"key": "episode", "match": {"any": ["e1"]}},
+        {"key": "show", "match": {"any": ["s1"]}},
+        {"key": "speaker", "match": {"any": ["ada green"]}},
+        {"key": "language", "match": {"any": ["en"]}},
+        {"key": "day", "range": {"gte": 20454, "lte": 20818}},
+        {"key": "said", "match": {"phrase": "itʼs the"}},
+    ]
+    assert meaning_query["filter"]["must"] == [{"has_id": [7, 8]}]
+    assert meaning_query["params"]["quantization"] == {"rescore": True, "oversampling": 2.0}
 
 
 def test_a_server_that_is_not_there_is_told(database: Database) -> None:
