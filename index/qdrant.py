@@ -211,14 +211,13 @@ def points_of(passages: Sequence[Passage], vectors: Vectors, episodes: Mapping[s
     from qdrant_client import models
 
     windows = window_rows(passages)
-    rounded = np.round(window_vectors(vectors, windows).astype(np.float64), DIGITS)
-    for (row, count), vector in zip(windows, rounded, strict=True):
+    for (row, count), vector in zip(windows, window_vectors(vectors, windows), strict=True):
         spoken = passages[row : row + count]
         weights = _weights(spoken)
         words_vector = models.SparseVector(indices=list(weights), values=list(weights.values()))
         yield models.PointStruct(
             id=passages[row].id,
-            vector={MEANING: vector.tolist(), WORDS: words_vector},
+            vector={MEANING: np.round(vector.astype(np.float64), DIGITS).tolist(), WORDS: words_vector},
             payload=_fields(spoken, episodes[passages[row].episode_id]),
         )
 
