@@ -21,6 +21,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,10 @@ import numpy as np
 from bench.peer_search import peak_rss_mb
 from bench.retrieval import CACHE, tell
 from bench.search_data import fill_store, read_windows
-from index.build import update_index
+from index.build import rebuild, update_index
 from index.embed import open_embedder
 from index.language import stem_hash, stems, words
+from index.manifest import builder_lock
 from index.part import write_part
 from index.qdrant import BEAM, COMPARED_AGAIN, MEANING, PUT_AT_ONCE, WORDS, Collection, points_of, spoken_form
 from index.query import Filters
@@ -49,8 +51,9 @@ LOADED_FOR_S = 1.0
 
 def main() -> None:
     """Run the benchmark from the command line."""
-    if sys.argv[1:2] in (["--build"], ["--measure"]):
-        print(json.dumps((build if sys.argv[1] == "--build" else measure)(Path(sys.argv[2]))))
+    tasks = {"--build": build, "--build-beside": build_beside, "--measure": measure}
+    if sys.argv[1:2] and sys.argv[1] in tasks:
+        print(json.dumps(tasks[sys.argv[1]](Path(sys.argv[2]))))
         return
     parser = argparse.ArgumentParser(prog="python -m bench.qdrant", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--data", type=Path, required=True)
@@ -71,6 +74,7 @@ def run(data: Path, split: str, windows: int, cache: Path, folder: Path) -> dict
     tell("stored")
     figures = _in_a_process("--build", folder)
     windows = figures["windows"]
+    figures.update(_in_a_process("--build-beside", folder))
     passages = _passages(database)
     figures["hours"] = round(sum(passage.end_s - passage.start_s for passage in passages) / 3600, 1)
     figures["words_a_passage"] = round(sum(len(words(passage.text)) for passage in passages) / len(passages), 1)
@@ -98,6 +102,34 @@ def build(folder: Path) -> dict[str, Any]:
     report = update_index(Database.in_folder(settings.data_dir), settings, embedder)
     taken_bytes = (peak_rss_mb() - before_mb) << 20
     return {"windows": report.windows, "build_memory_bytes_a_window": round(taken_bytes / report.windows)}
+
+
+class _Nowhere(Collection):
+    """A collection that takes every window and keeps none."""
+
+    def is_there(self) -> bool:
+        return True
+
+    def make(self, dim: int) -> None:
+        """Make nothing."""
+
+    def put(self, passages: Sequence[Passage], vectors: Any, episodes: Any) -> None:
+        for _ in points_of(passages, vectors, episodes):
+            pass
+
+    def keep_only(self, ids: Any) -> None:
+        """Drop nothing."""
+
+
+def build_beside(folder: Path) -> dict[str, Any]:
+    """Build what stays here where Qdrant finds, and every point, in this process; return how much memory that took at most."""
+    settings = replace(load_settings(folder / "data"), qdrant="nowhere", data_dir=folder / "data")
+    embedder = open_embedder(settings)
+    before_mb = peak_rss_mb()
+    with builder_lock(folder / "index-beside"):
+        report = rebuild(Database.in_folder(settings.data_dir), folder / "index-beside", embedder, 1, _Nowhere(settings, "nowhere"))
+    taken_bytes = (peak_rss_mb() - before_mb) << 20
+    return {"build_beside_memory_bytes_a_window": round(taken_bytes / report.windows)}
 
 
 def _in_a_process(task: str, folder: Path) -> dict[str, Any]:

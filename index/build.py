@@ -9,7 +9,7 @@ Does not know: how an episode was transcribed, or who searches.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +51,8 @@ EMBED_AT_ONCE = 256  # passages; what a crash loses at most
 READ_AT_ONCE = 20_000  # passages
 MANY_PARTS = 8  # more small parts than this are merged into one
 FEW_EPISODES = 200  # up to here they are read one by one
+PIECE = 250_000  # passages of a part where Qdrant finds, so that any number of them fits in the builder's memory
+FULL_SHARE = 0.5  # of a piece: such a part is left alone
 STALE_SHARE = 0.25  # of the base: with more than this in small parts or removed, everything is merged
 
 
@@ -133,7 +135,7 @@ def update_index(database: Database, settings: Settings, embedder: Embedder) -> 
         collection = _collection(database, settings, embedder)
         old = _current(folder, embedder, collection)
         if old is None:
-            return _rebuilt(database, folder, embedder, _threads(settings), collection)
+            return rebuild(database, folder, embedder, _threads(settings), collection)
         changes = changes_after(database, old.change_id)
         if not changes:
             return _report(old, 0, 0, merged=False)
@@ -166,7 +168,7 @@ def rebuild_index(database: Database, settings: Settings) -> BuildReport:
     folder = index_folder(settings)
     with builder_lock(folder):
         embedder = open_embedder(settings)
-        return _rebuilt(database, folder, embedder, _threads(settings), _collection(database, settings, embedder))
+        return rebuild(database, folder, embedder, _threads(settings), _collection(database, settings, embedder))
 
 
 class _Builder:
@@ -179,54 +181,101 @@ class _Builder:
         self._collection = collection
 
     def part(self, first_id: int, last_id: int, *, new: bool = False) -> list[PartEntry]:
-        """Write one part of the passages `first_id..last_id` that still exist; an empty list if none does.
+        """Write the passages `first_id..last_id` that still exist: as one part, or as pieces where Qdrant finds.
 
         `new`: their windows may not be in the collection yet.
         """
-        passages: list[Passage] = []
-        after = first_id - 1
-        while found := [passage for passage in passages_after(self._database, after, READ_AT_ONCE) if passage.id <= last_id]:
-            passages += found
-            after = found[-1].id
-        vectors = vectors_by_hash(self._database, self._model, [passage.text_hash for passage in passages])
-        facts = _episode_facts(self._database, {passage.episode_id for passage in passages})
-        gone = {passage.episode_id for passage in passages if passage.text_hash not in vectors or passage.episode_id not in facts}
-        passages = [
-            passage for passage in passages if passage.episode_id not in gone
-        ]  # went while we read: the log says so next time
-        if not passages:
-            return []
-        matrix: Vectors = np.stack([vectors[passage.text_hash] for passage in passages])
-        home = self._folder / PARTS_NAME / f"{first_id}-{last_id}-{secrets.token_hex(4)}"
-        windows = write_part(home, passages, matrix, facts, threads=self._threads, findable=self._collection is None)
-        if new and self._collection is not None:
-            self._collection.put(passages, matrix, facts)
-        return [describe_part(home, first_id, last_id, len(passages), windows)]
+        if self._collection is None:
+            return self._piece(list(self._passages(first_id, last_id)), first_id, last_id)
+        return [
+            entry
+            for piece in _pieces(self._passages(first_id, last_id))
+            for entry in self._piece(piece, piece[0].id, piece[-1].id, new)
+        ]
 
     def merged(self, parts: list[PartEntry], removed: Sequence[tuple[int, int]]) -> tuple[list[PartEntry], bool]:
-        """Merge small parts when there are many; merge all when the base went stale. Returns the parts, and whether any were."""
+        """Merge small parts when there are many; merge all when the base went stale. Returns the parts, and whether any were.
+
+        Where Qdrant finds, full pieces stay as they are until much of one was removed; what comes after the last is merged.
+        """
+        settled = max((n for n, part in enumerate(parts, 1) if part.passages >= FULL_SHARE * PIECE), default=0)
+        if self._collection is None or not settled:
+            return self._merged(parts, removed)
+        kept: list[PartEntry] = []
+        for part in parts[:settled]:
+            stale = _gone([part], removed) > STALE_SHARE * part.passages
+            kept += self.part(part.first_id, part.last_id) if stale else [part]
+        rest, merged = self._merged(parts[settled:], removed)
+        return [*kept, *rest], merged or kept != parts[:settled]
+
+    def _merged(self, parts: list[PartEntry], removed: Sequence[tuple[int, int]]) -> tuple[list[PartEntry], bool]:
         if len(parts) < 2 and not removed:
             return parts, False
         base = max(parts, key=lambda part: part.windows, default=None)
         if base is None:
             return parts, False
         small = [part for part in parts if part is not base]
-        gone = sum(
-            min(last, part.last_id) - max(first, part.first_id) + 1
-            for first, last in removed
-            for part in parts
-            if _inside((first, last), [part])
-        )
         if len(small) > MANY_PARTS and sum(part.windows for part in small) <= STALE_SHARE * base.windows:
             fresh = [part for part in parts if part.first_id > base.last_id]
             if len(fresh) > 1:
                 return [part for part in parts if part not in fresh] + self.part(fresh[0].first_id, fresh[-1].last_id), True
-        if len(small) > MANY_PARTS or gone > STALE_SHARE * sum(part.passages for part in parts):
+        if len(small) > MANY_PARTS or _gone(parts, removed) > STALE_SHARE * sum(part.passages for part in parts):
             return self.part(parts[0].first_id, parts[-1].last_id), True
         return parts, False
 
+    def _passages(self, first_id: int, last_id: int) -> Iterator[Passage]:
+        after = first_id - 1
+        while found := [passage for passage in passages_after(self._database, after, READ_AT_ONCE) if passage.id <= last_id]:
+            yield from found
+            after = found[-1].id
 
-def _rebuilt(database: Database, folder: Path, embedder: Embedder, threads: int, collection: Collection | None) -> BuildReport:
+    def _piece(self, passages: list[Passage], first_id: int, last_id: int, new: bool = True) -> list[PartEntry]:
+        """Write one part of these passages, whole episodes."""
+        wanted = self._collection is None or new
+        hashes = [passage.text_hash for passage in passages] if wanted else []
+        vectors = vectors_by_hash(self._database, self._model, hashes)
+        facts = _episode_facts(self._database, {passage.episode_id for passage in passages})
+        gone = {passage.episode_id for passage in passages if passage.episode_id not in facts}
+        if wanted:
+            gone |= {passage.episode_id for passage in passages if passage.text_hash not in vectors}
+        passages = [
+            passage for passage in passages if passage.episode_id not in gone
+        ]  # went while we read: the log says so next time
+        if not passages:
+            return []
+        matrix: Vectors = np.stack([vectors[passage.text_hash] for passage in passages]) if wanted else np.zeros((0, 0), np.float32)
+        vectors.clear()
+        home = self._folder / PARTS_NAME / f"{first_id}-{last_id}-{secrets.token_hex(4)}"
+        windows = write_part(home, passages, matrix, facts, threads=self._threads, findable=self._collection is None)
+        if new and self._collection is not None:
+            self._collection.put(passages, matrix, facts)
+        return [describe_part(home, first_id, last_id, len(passages), windows)]
+
+
+def _pieces(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    """Cut passages into lists of about `PIECE`, whole episodes each."""
+    piece: list[Passage] = []
+    for passage in passages:
+        if len(piece) >= PIECE and passage.episode_id != piece[-1].episode_id:
+            yield piece
+            piece = []
+        piece.append(passage)
+    if piece:
+        yield piece
+
+
+def _gone(parts: Sequence[PartEntry], removed: Sequence[tuple[int, int]]) -> int:
+    """Return how many ids of these parts were removed."""
+    return sum(
+        min(last, part.last_id) - max(first, part.first_id) + 1
+        for first, last in removed
+        for part in parts
+        if _inside((first, last), [part])
+    )
+
+
+def rebuild(database: Database, folder: Path, embedder: Embedder, threads: int, collection: Collection | None) -> BuildReport:
+    """Build everything anew into `folder`, whose lock the caller holds."""
     old: Manifest | None = None
     with suppress(IndexUnavailable):
         old = read_manifest(folder)

@@ -82,31 +82,32 @@ class Collection:
             return bool(door.client.collection_exists(self.name))
 
     def make(self, dim: int) -> None:
-        """Make it if it is not there: vectors on disk beside 8-bit copies in memory, postings and fields of filters in memory."""
+        """Make it if it is not there: vectors on disk beside 8-bit copies in memory, postings and fields of filters in memory.
+
+        Fields are asked for every time: a crash may have come before them, and asked for twice they are one.
+        """
         from qdrant_client import models
 
-        if self.is_there():
-            return
         small = models.ScalarQuantization(scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True))
         dense = models.VectorParams(size=dim, distance=models.Distance.DOT, on_disk=True, quantization_config=small)
         with self._door(writes=True) as door:
-            door.client.create_collection(
-                self.name,
-                vectors_config={MEANING: dense},
-                sparse_vectors_config={WORDS: models.SparseVectorParams()},
-                on_disk_payload=True,
+            if not door.client.collection_exists(self.name):
+                door.client.create_collection(
+                    self.name,
+                    vectors_config={MEANING: dense},
+                    sparse_vectors_config={WORDS: models.SparseVectorParams()},
+                    on_disk_payload=True,
+                )
+            if door.is_folder:
+                return  # the client's own search reads every point and keeps no fields
+            text = models.TextIndexParams(
+                type=models.TextIndexType.TEXT,
+                tokenizer=models.TokenizerType.WHITESPACE,
+                phrase_matching=True,
+                on_disk=True,
             )
-        if door.is_folder:
-            return  # the client's own search reads every point and keeps no fields
-        text = models.TextIndexParams(
-            type=models.TextIndexType.TEXT,
-            tokenizer=models.TokenizerType.WHITESPACE,
-            phrase_matching=True,
-            on_disk=True,
-        )
-        kinds: dict[str, Any] = dict.fromkeys(("show", "episode", "speaker", "language"), models.PayloadSchemaType.KEYWORD)
-        for field, kind in {**kinds, "day": models.PayloadSchemaType.INTEGER, "said": text}.items():
-            with self._door(writes=True) as door:
+            kinds: dict[str, Any] = dict.fromkeys(("show", "episode", "speaker", "language"), models.PayloadSchemaType.KEYWORD)
+            for field, kind in {**kinds, "day": models.PayloadSchemaType.INTEGER, "said": text}.items():
                 door.client.create_payload_index(self.name, field, field_schema=kind)
 
     def put(self, passages: Sequence[Passage], vectors: Vectors, episodes: Mapping[str, EpisodeFacts]) -> None:
@@ -210,14 +211,13 @@ def points_of(passages: Sequence[Passage], vectors: Vectors, episodes: Mapping[s
     from qdrant_client import models
 
     windows = window_rows(passages)
-    rounded = np.round(window_vectors(vectors, windows).astype(np.float64), DIGITS)
-    for (row, count), vector in zip(windows, rounded, strict=True):
+    for (row, count), vector in zip(windows, window_vectors(vectors, windows), strict=True):
         spoken = passages[row : row + count]
         weights = _weights(spoken)
         words_vector = models.SparseVector(indices=list(weights), values=list(weights.values()))
         yield models.PointStruct(
             id=passages[row].id,
-            vector={MEANING: vector.tolist(), WORDS: words_vector},
+            vector={MEANING: np.round(vector.astype(np.float64), DIGITS).tolist(), WORDS: words_vector},
             payload=_fields(spoken, episodes[passages[row].episode_id]),
         )
 

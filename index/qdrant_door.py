@@ -14,11 +14,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 from store.errors import EarmarkError, IndexBusy, IndexUnavailable
 from store.settings import Settings
 
+SETTING = "EARMARK_QDRANT"  # where it failed, as it is told: visitors may read that, so no address
 ASKING_S = 5  # longest silence while somebody waits for an answer
 WRITING_S = 120  # while points are written
 DENIED = (401, 403)
@@ -30,12 +30,11 @@ _opening = threading.Lock()
 
 
 class Door(AbstractContextManager["Door"]):
-    """A client and its place. Used as `with door:`, which may be done by many threads at once."""
+    """A client. Used as `with door:`, which may be done by many threads at once."""
 
-    def __init__(self, client: Any, place: str, *, is_folder: bool) -> None:
+    def __init__(self, client: Any, *, is_folder: bool) -> None:
         """Take an opened client."""
         self.client = client
-        self.place = place
         self.is_folder = is_folder
         self._turn = threading.RLock() if is_folder else None
 
@@ -48,7 +47,7 @@ class Door(AbstractContextManager["Door"]):
         if self._turn is not None:
             self._turn.release()
         if isinstance(error, Exception) and _is_theirs(error):
-            raise _told(error, self.place) from error
+            raise _told(error) from error
 
 
 @atexit.register
@@ -71,14 +70,13 @@ def open_door(settings: Settings, *, writes: bool = False) -> Door:
 def _server_door(settings: Settings, wait_s: int) -> Door:
     from qdrant_client import QdrantClient
 
-    address = urlsplit(settings.qdrant)
     client = QdrantClient(
         url=settings.qdrant,
         api_key=settings.qdrant_api_key or None,
         timeout=wait_s,
         check_compatibility=False,  # it would ask before anybody does, and only warn
     )
-    return Door(client, f"{address.scheme}://{address.hostname}", is_folder=False)
+    return Door(client, is_folder=False)
 
 
 def _folder_door(settings: Settings) -> Door:
@@ -91,10 +89,10 @@ def _folder_door(settings: Settings) -> Door:
     except RuntimeError as error:
         raise IndexUnavailable(
             "another process has opened this folder of Qdrant's, and only one may",
-            where=folder,
+            where=SETTING,
             next_step="Stop the other one, or start a Qdrant server and set EARMARK_QDRANT to its address",
         ) from error
-    return Door(client, folder, is_folder=True)
+    return Door(client, is_folder=True)
 
 
 def _is_theirs(error: Exception) -> bool:
@@ -105,17 +103,17 @@ def _is_theirs(error: Exception) -> bool:
     return isinstance(error, (ApiException, HTTPError, OSError, ValueError)) and not isinstance(error, EarmarkError)
 
 
-def _told(error: Exception, place: str) -> IndexUnavailable:
+def _told(error: Exception) -> IndexUnavailable:
     status = getattr(error, "status_code", None)
     if status in DENIED:
-        return IndexUnavailable("Qdrant denies access", where=place, next_step="Check EARMARK_QDRANT_API_KEY")
+        return IndexUnavailable("Qdrant denies access", where=SETTING, next_step="Check EARMARK_QDRANT_API_KEY")
     if status == NOT_THERE or (isinstance(error, ValueError) and "not found" in str(error)):
-        return IndexUnavailable("the catalogue's collection is not in Qdrant", where=place, next_step="Run: earmark reindex")
+        return IndexUnavailable("the catalogue's collection is not in Qdrant", where=SETTING, next_step="Run: earmark reindex")
     if status is not None and status < 500:
         return IndexUnavailable(
-            f"Qdrant refuses what it was asked ({_words_of(error)})", where=place, next_step="Run: earmark doctor"
+            f"Qdrant refuses what it was asked ({_words_of(error)})", where=SETTING, next_step="Run: earmark doctor"
         )
-    return IndexBusy(f"Qdrant does not answer ({_words_of(error)})", where=place, next_step="See whether it runs: earmark doctor")
+    return IndexBusy(f"Qdrant does not answer ({_words_of(error)})", where=SETTING, next_step="See whether it runs: earmark doctor")
 
 
 def _words_of(error: Exception) -> str:

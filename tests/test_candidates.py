@@ -5,52 +5,21 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+import os
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from bench.search_data import read_windows
-from index import build, qdrant
-from index.candidates import Finder, Finders
-from index.columns import window_rows
-from index.generation import Generation, Readers
-from index.health import check_index
 from index.language import stem_hash, stems, words
-from index.lexical import LexicalQuery
-from index.manifest import read_manifest
-from index.qdrant import Collection, collection_name
-from index.query import Filters, fold_name, parse_query
-from index.ranker import Counts, Place, bm25, count_terms, lexical_scores
-from index.search import Searcher
+from index.query import Filters, parse_query
+from index.ranker import bm25, lexical_scores
 from index.spelling import Spelling
 from store.database import Database
-from store.episodes import get_episode, remove_episode, save_episode, save_show, set_transcript
-from store.errors import IndexBusy, IndexUnavailable, SettingsError
-from store.passages import passages_after, replace_passages, save_vectors
-from store.records import Episode, EpisodeListing, Passage, Segment, ShowListing, TranscriptHead
-from store.settings import Settings
-from store.transcripts import save_transcript
 from tests import talks
-from tests.local_web import serve
+from tests.spoken import FINDERS, JUDGED_TALKS, ROOT, Spoken, add, judged_talks, sample_talks, settings_of, stage_of
 
-ROOT = Path(__file__).parents[1]
-FINDERS = ("parts", "qdrant")
-JUDGED_TALKS, JUDGED_SEGMENTS = 6, 40
-GERMAN = (
-    "Warum ist das Meer salzig? Der Regen löst Salze aus dem Gestein, und die Flüsse tragen sie ins Meer. Das Wasser verdunstet, "
-    "das Salz bleibt zurück. So wird das Meer seit Milliarden Jahren ein wenig salziger. "
-)
 QUERIES = (
     "why are there two high tides a day",
     "what do bees do in winter",
@@ -64,145 +33,12 @@ QUERIES = (
 )
 
 
-@dataclass(frozen=True)
-class Talk:
-    show: str
-    title: str
-    published: str
-    language: str
-    said: list[tuple[str | None, str]]
-
-
-def sample_talks() -> Iterator[Talk]:
-    """The project's own samples, with two speakers each; a German talk, and one without a date."""
-    for number, path in enumerate(sorted((ROOT / "samples").glob("*.txt"))):
-        paragraphs = path.read_text(encoding="utf-8").split("\n\n")
-        said: list[tuple[str | None, str]] = [
-            (("Ada Green", "Ben Brown", None)[(number + n) % 3], p) for n, p in enumerate(paragraphs)
-        ]
-        yield Talk(f"Show {number % 3}", path.stem, f"2026-0{1 + number % 5}-1{number}", "en", said)
-    yield Talk("Show 0", "Salziges Meer", "2026-02-01", "de", [("Cleo", GERMAN * 12)])
-    yield Talk("Show 1", "An old tape", "", "en", [("ADA  green", "Nobody knows when this was said. " * 12)])
-
-
-def judged_talks(shared: Path) -> Iterator[Talk]:
-    """Talks of the retrieval set, the first of a few shows, cut short."""
-    seen: set[str] = set()
-    with gzip.open(shared / "retrieval" / "episodes.dev.jsonl.gz", "rt", encoding="utf-8") as file:
-        for episode in map(json.loads, file):
-            if episode["show"] in seen:
-                continue
-            seen.add(episode["show"])
-            said = [(segment.get("speaker"), segment["text"]) for segment in episode["segments"][:JUDGED_SEGMENTS]]
-            yield Talk(episode["show"], episode["title"], episode["date"] or "", "en", said)
-
-
-def add(database: Database, stage: build.IndexStage, talk: Talk) -> str:
-    segments, start_s = [], 0.0
-    for speaker, text in talk.said:
-        end_s = start_s + 0.4 * len(text.split())
-        segments.append(Segment(start_s, end_s, text, speaker=speaker, language=talk.language))
-        start_s = end_s
-    show = ShowListing(link=f"https://example.org/{talk.show}", kind="feed", title=talk.show, episodes=())
-    listing = EpisodeListing(talk.title, talk.title, f"https://example.org/{talk.title}.mp3", published=talk.published)
-    with database.write() as connection:
-        episode_id, _ = save_episode(connection, save_show(connection, show), listing)
-    passages, vectors = stage.prepare(episode_id, segments, talk.language)
-    with database.write() as connection:
-        save_vectors(connection, stage.model, vectors)
-        head = TranscriptHead("sidecar", language=talk.language)
-        set_transcript(connection, episode_id, save_transcript(connection, head, segments, None))
-        replace_passages(connection, episode_id, passages)
-    return episode_id
-
-
-def settings_of(finder: str, folder: Path) -> Settings:
-    given = talks.settings(folder)
-    return replace(given, qdrant=str(folder / "qdrant")) if finder == "qdrant" else given
-
-
-def stage_of(database: Database, finder: str) -> build.IndexStage:
-    stage = build.IndexStage(settings_of(finder, database.folder), database)
-    stage._embedder = talks.embedder()
-    return stage
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """A catalogue, who finds its windows, and the truth about each of them, worked out from the store."""
-
-    database: Database
-    settings: Settings
-
-    @cached_property
-    def generation(self) -> Generation:
-        return Readers(self.settings.data_dir / "index").current()
-
-    @cached_property
-    def finder(self) -> Finder:
-        return Finders(self.settings).of(self.generation)
-
-    @cached_property
-    def searcher(self) -> Searcher:
-        return Searcher(self.settings, self.database, talks.embedder())
-
-    @cached_property
-    def windows(self) -> dict[int, tuple[Passage, ...]]:
-        passages = passages_after(self.database, 0)
-        return {passages[row].id: tuple(passages[row : row + count]) for row, count in window_rows(passages)}
-
-    @cached_property
-    def episodes(self) -> dict[str, Episode]:
-        return {spoken[0].episode_id: get_episode(self.database, spoken[0].episode_id) for spoken in self.windows.values()}
-
-    @cached_property
-    def vectors(self) -> dict[int, np.ndarray]:
-        ids, _, vectors = read_windows(self.database, talks.embedder().name)
-        return dict(zip(ids, vectors, strict=True))
-
-    def passing(self, filters: Filters) -> set[int]:
-        return {key for key, spoken in self.windows.items() if passes(spoken, self.episodes[spoken[0].episode_id], filters)}
-
-    def ids(self, places: Any) -> list[int]:
-        columns = [part.columns for part in self.generation.parts]
-        return [int(columns[part].ids[columns[part].window_row[position]]) for part, position in places]
-
-    @cached_property
-    def places(self) -> list[Place]:
-        return [(n, w) for n, part in enumerate(self.generation.parts) for w in range(part.columns.windows)]
-
-    def asked(self, text: str) -> tuple[LexicalQuery, Counts]:
-        parsed = parse_query(text)
-        terms = tuple(self.generation.stems(word) for word in parsed.words)
-        return LexicalQuery(terms, parsed.phrases), count_terms(self.generation.parts, terms)
-
-    def by_words(self, text: str, filters: Filters = Filters(), limit: int = 100) -> list[Place]:
-        asked, counts = self.asked(text)
-        return self.finder.by_words(self.generation, asked, counts, filters, limit)
-
-    def by_meaning(self, text: str, filters: Filters = Filters(), limit: int = 100, among: Any = None) -> dict[Place, float]:
-        return self.finder.by_meaning(self.generation, talks.embedder().embed_query(text), filters, limit, among)
-
-
-def passes(spoken: tuple[Passage, ...], episode: Episode, filters: Filters) -> bool:
-    """What the filters promise, in plain words."""
-    speakers = {fold_name(name) for passage in spoken for name in passage.speakers}
-    return (
-        (not filters.episode_ids or episode.id in filters.episode_ids)
-        and (not filters.show_ids or episode.show_id in filters.show_ids)
-        and (not filters.speakers or bool(speakers & {fold_name(name) for name in filters.speakers}))
-        and (not filters.languages or (spoken[0].language or "") in {name.lower() for name in filters.languages})
-        and (not filters.since or (bool(episode.published) and episode.published[:10] >= filters.since))
-        and (not filters.until or (bool(episode.published) and episode.published[:10] <= filters.until))
-    )
-
-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Database:
     """One store with real vectors, from which each finder's index is built."""
     database = Database.in_folder(tmp_path_factory.mktemp("spoken"))
     stage = stage_of(database, "parts")
-    shared = ROOT.parent / "shared"
+    shared = Path(os.environ.get("EARMARK_SHARED", ROOT.parent / "shared"))
     judged = list(itertools.islice(judged_talks(shared), JUDGED_TALKS)) if (shared / "retrieval").is_dir() else []
     for talk in (*sample_talks(), *judged):
         add(database, stage, talk)
@@ -297,6 +133,12 @@ def test_meaning_among_some_windows_only(spoken: Spoken) -> None:
     assert spoken.by_meaning("why is the sea salty", among=[]) == {}
 
 
+def test_counts_of_stems_are_exact(spoken: Spoken) -> None:
+    said = [{stem for passage in window for stem in stems(passage.text, passage.language)} for window in spoken.windows.values()]
+    for stem in ("sea", "the", "lighthous", "salz", "xylophon"):
+        assert sum(part.count(stem) for part in spoken.generation.parts) == sum(stem in window for window in said), stem
+
+
 def test_words_that_nobody_said_find_nothing(spoken: Spoken) -> None:
     assert spoken.by_words("xylophonic quizzaciously") == []
     assert spoken.by_words("") == []
@@ -372,252 +214,3 @@ def test_any_text_answers(spoken: Spoken, text: str, since: str) -> None:
     assume(parse_query(text))
     answer = spoken.searcher.search(text, filters=Filters(since=since))
     assert answer.degraded is None
-
-
-# --- what comes and goes ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=FINDERS)
-def small(request: pytest.FixtureRequest, database: Database) -> SimpleNamespace:
-    stage = stage_of(database, request.param)
-    return SimpleNamespace(
-        finder=request.param,
-        database=database,
-        stage=stage,
-        settings=settings_of(request.param, database.folder),
-        searcher=Searcher(settings_of(request.param, database.folder), database, talks.embedder()),
-    )
-
-
-def found(small: SimpleNamespace, query: str, **filters: Any) -> set[str]:
-    answer = small.searcher.search(query, limit=50, filters=Filters(**filters))
-    assert answer.degraded is None
-    return {moment.episode_id for moment in answer.moments}
-
-
-def in_step(small: SimpleNamespace) -> None:
-    """In Qdrant there is what the store has, and nothing else; the parts have neither vectors nor words."""
-    if small.finder == "parts":
-        return
-    manifest = read_manifest(small.database.folder / "index")
-    passages = passages_after(small.database, 0)
-    wanted = [passages[row].id for row, _ in window_rows(passages)]
-    assert sorted(Collection(small.settings, manifest.collection).ids().tolist()) == wanted
-    files = {Path(name).name for part in manifest.parts for name in part.files}
-    assert not files & {"dense.faiss", "dense.json", "meta.json"} and (not manifest.parts or "stem_hashes.npy" in files)
-
-
-def test_what_is_added_is_found_and_what_is_removed_is_not(small: SimpleNamespace) -> None:
-    bread = talks.add_talk(small.database, small.stage, "bread")
-    small.stage.publish()
-    assert found(small, "why is salt in the sea or in bread") == {bread}
-    sea = talks.add_talk(small.database, small.stage, "sea")
-    small.stage.publish()
-    in_step(small)
-    assert found(small, "why is salt in the sea or in bread") == {bread, sea}
-    talks.add_talk(small.database, small.stage, "sea")  # transcribed again
-    small.stage.publish()
-    in_step(small)
-    assert found(small, "why is salt in the sea or in bread") == {bread, sea}
-    with small.database.write() as connection:
-        remove_episode(connection, sea)
-    assert found(small, "why is salt in the sea") == {bread}  # before the index follows
-    small.stage.publish()
-    in_step(small)
-    assert found(small, "salt") == {bread}
-    assert small.stage.publish().added_windows == 0
-    assert [check.ok for check in check_index(small.settings)][-1]
-
-
-def test_a_crash_is_repaired_by_the_next_update(small: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    bread = talks.add_talk(small.database, small.stage, "bread")
-    small.stage.publish()
-    assert found(small, "salt") == {bread}
-    sea = talks.add_talk(small.database, small.stage, "sea")
-    with small.database.write() as connection:
-        remove_episode(connection, bread)
-
-    def crash(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(build, "write_manifest", crash)
-    with pytest.raises(KeyboardInterrupt):
-        small.stage.publish()
-    monkeypatch.undo()
-    assert found(small, "salt") == set()  # the new one is there and belongs to no generation
-    small.stage.publish()
-    in_step(small)
-    assert found(small, "salt") == {sea}
-
-
-def test_removed_windows_that_are_still_there_are_never_found(small: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    sea = talks.add_talk(small.database, small.stage, "sea")
-    others = {talks.add_talk(small.database, small.stage, "bread", guid=f"bread {number}") for number in range(4)}
-    small.stage.publish()
-    monkeypatch.setattr(Collection, "drop", lambda *_: None)
-    monkeypatch.setattr(build._Builder, "merged", lambda _, parts, removed: (parts, False))
-    with small.database.write() as connection:
-        for episode_id in others:
-            remove_episode(connection, episode_id)
-    small.stage.publish()
-    generation = Readers(small.database.folder / "index").current()
-    finder = Finders(small.settings).of(generation)
-    vector = talks.embedder().embed_query("how much salt goes into bread")
-    assert len(finder.by_meaning(generation, vector, Filters(), 2)) == 2  # the removed ones are nearer
-    assert found(small, "how much salt goes into the sea") == {sea}
-
-
-def test_another_model_has_its_own_vectors(small: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    talks.add_talk(small.database, small.stage, "code")
-    small.stage.publish()
-    before = read_manifest(small.database.folder / "index").collection
-    monkeypatch.setattr(talks.embedder(), "name", "other@sha256:00000000")
-    report = small.stage.publish()
-    in_step(small)
-    after = read_manifest(small.database.folder / "index").collection
-    assert report.merged and found(small, "firmware")
-    if small.finder == "qdrant":
-        assert after != before and after.endswith("other-sha256-00000000")
-        assert not Collection(small.settings, before).is_there()
-
-
-def test_an_index_moves_in_and_out(database: Database) -> None:
-    stage = stage_of(database, "parts")
-    bread = talks.add_talk(database, stage, "bread")
-    stage.publish()
-    there = SimpleNamespace(finder="qdrant", database=database, stage=stage_of(database, "qdrant"))
-    there.settings = settings_of("qdrant", database.folder)
-    there.searcher = Searcher(there.settings, database, talks.embedder())
-    assert found(there, "salt") == {bread}  # the index is still here
-    assert check_index(there.settings)[-1].found == "the index is on this machine still"
-    there.stage.publish()
-    in_step(there)
-    assert found(there, "salt") == {bread}
-    here = Searcher(settings_of("parts", database.folder), database, talks.embedder())
-    with pytest.raises(IndexUnavailable, match=r"EARMARK_QDRANT.*reindex"):
-        here.search("salt")
-    assert not check_index(settings_of("parts", database.folder))[-1].ok
-    stage.publish()
-    assert here.search("salt").moments
-
-
-def test_a_lost_collection_is_filled_again(database: Database) -> None:
-    small = SimpleNamespace(finder="qdrant", database=database, stage=stage_of(database, "qdrant"))
-    small.settings = settings_of("qdrant", database.folder)
-    bread = talks.add_talk(database, small.stage, "bread")
-    small.stage.publish()
-    Collection(small.settings, read_manifest(database.folder / "index").collection).delete()
-    small.searcher = Searcher(small.settings, database, talks.embedder())
-    with pytest.raises(IndexUnavailable, match="reindex"):
-        small.searcher.search("salt")
-    small.stage.publish()
-    in_step(small)
-    assert found(small, "salt") == {bread}
-    shutil.rmtree(database.folder / "index")
-    small.stage.publish()
-    in_step(small)
-    assert found(small, "salt") == {bread}
-
-
-# --- what fails -------------------------------------------------------------------------------------------------------
-
-
-def test_one_side_answers_when_the_other_fails(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = stage_of(database, "qdrant")
-    sea = talks.add_talk(database, stage, "sea")
-    stage.publish()
-    searcher = Searcher(settings_of("qdrant", database.folder), database, talks.embedder())
-
-    def fail(*_: object, **__: object) -> None:
-        raise IndexBusy("Qdrant does not answer (a test)", where="somewhere", next_step="See whether it runs: earmark doctor")
-
-    monkeypatch.setattr(Collection, "by_vector", fail)
-    answer = searcher.search("why is the sea salty")
-    assert answer.degraded == "lexical" and answer.moments[0].episode_id == sea
-    monkeypatch.undo()
-    monkeypatch.setattr(Collection, "by_stems", fail)
-    answer = searcher.search("why is the sea salty")
-    assert answer.degraded == "dense" and answer.moments[0].episode_id == sea
-    monkeypatch.setattr(Collection, "by_vector", fail)
-    with pytest.raises(IndexUnavailable, match="Qdrant does not answer"):
-        searcher.search("why is the sea salty")
-
-
-@pytest.mark.filterwarnings("ignore:Api key is used")
-@pytest.mark.parametrize(("status", "says"), [(401, "API_KEY"), (404, "reindex"), (400, "refuses"), (503, "does not answer")])
-def test_a_server_that_refuses_is_told_in_a_sentence(status: int, says: str) -> None:
-    with serve() as web:
-        name = collection_name("0", "model@sha256:1")
-        web.pages[f"/collections/{name}/exists"] = (b'{"status": {"error": "no"}}', "application/json", status)
-        given = Settings(qdrant=web.link(""), qdrant_api_key="a secret key")
-        with pytest.raises(IndexUnavailable, match=says) as told:
-            Collection(given, name).is_there()
-        assert "secret" not in str(told.value) and "\n" not in str(told.value)
-        assert told.value.permanent == (status != 503)
-        assert web.seen[0][1]["api-key"] == "a secret key"
-
-
-def test_a_server_that_is_not_there_is_told(database: Database) -> None:
-    stage = stage_of(database, "qdrant")
-    talks.add_talk(database, stage, "sea")
-    stage.publish()
-    away = replace(settings_of("qdrant", database.folder), qdrant="http://127.0.0.1:9")
-    with pytest.raises(IndexUnavailable, match="Qdrant does not answer"):
-        Searcher(away, database, talks.embedder()).search("why is the sea salty")
-    assert "does not answer" in check_index(away)[-1].found
-
-
-def test_another_process_in_the_folder_is_told(tmp_path: Path) -> None:
-    program = (
-        "import sys; from index.qdrant_door import open_door; from store.settings import Settings;"
-        f"open_door(Settings(qdrant={str(tmp_path / 'qdrant')!r})); print('open', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdin=-1, stdout=-1, text=True) as other:
-        assert other.stdout is not None and other.stdout.readline() == "open\n"
-        with pytest.raises(IndexUnavailable, match=r"another process.*server"):
-            Collection(Settings(qdrant=str(tmp_path / "qdrant")), "x").is_there()
-        other.communicate("")
-
-
-def test_a_missing_extra_is_one_sentence(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qdrant, "find_spec", lambda _: None)
-    with pytest.raises(
-        SettingsError, match=r"EARMARK_QDRANT: Qdrant's client is not installed. Run: pip install 'earmark\[qdrant\]'"
-    ):
-        Searcher(settings_of("qdrant", database.folder), database, talks.embedder())
-    Searcher(settings_of("parts", database.folder), database, talks.embedder())
-    program = (
-        f"import sys; sys.modules['qdrant_client'] = None; sys.argv[1:] = ['search', 'salt', '--data', {str(database.folder)!r}];"
-        "import cli; cli.main()"
-    )
-    told = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={"PATH": "", "EARMARK_QDRANT": "http://127.0.0.1:9", "HOME": str(database.folder)},
-    )
-    assert told.returncode == 1 and "pip install 'earmark[qdrant]'" in told.stderr and "Traceback" not in told.stderr
-
-
-def test_the_app_searches_with_it(database: Database) -> None:
-    from fastapi.testclient import TestClient
-
-    from ui.web import create_app
-
-    stage = stage_of(database, "qdrant")
-    sea = talks.add_talk(database, stage, "sea")
-    stage.publish()
-    app = create_app(replace(settings_of("qdrant", database.folder), rate_limit_per_minute=0))
-    with TestClient(app) as client:
-        answer = client.get("/api/search", params={"q": "why is the sea salty"}).json()
-    assert answer["degraded"] is None and answer["moments"][0]["episode_id"] == sea
-
-
-def test_turned_off_it_is_not_even_imported() -> None:
-    program = (
-        "import sys, index.search, index.build, index.health;"
-        "print(sorted(name for name in sys.modules if name.split('.')[0] in ('qdrant_client', 'grpc')))"
-    )
-    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
