@@ -337,9 +337,11 @@ def serve(
     data: Data = None,
 ) -> None:
     """Serve the search page."""
+    from ui.port import check_port
     from ui.web import serve as serve_app
 
     settings = _settings(data, host=host, port=port)
+    check_port(settings)
     _say(f"Earmark serves {settings.data_dir} on http://{settings.host}:{settings.port}  (Ctrl-C stops it)")
     serve_app(settings)
 

@@ -24,6 +24,7 @@ from ui.metrics import SearchMeter, add_metrics
 from ui.packing import Packing
 from ui.pages import add_pages
 from ui.pictures import add_pictures
+from ui.port import check_port
 from ui.reference import add_reference
 from ui.samples import add_samples
 from ui.site import open_site, say
@@ -36,6 +37,8 @@ ADMIN_STYLE = (
     "@media (max-width:30rem){.tab-container button{padding-inline:.5rem!important}}"  # all four tabs fit on a phone
 )
 MOUNT = {"footer_links": [], "run_history": False, "ssr_mode": False}
+QUEUE_PAUSE_S = 0.05  # Gradio looks at each queue a thousand times a second: a tenth of a core for a page that nobody visits
+PROGRESS_PAUSE_S = 0.2
 
 
 def create_app(settings: Settings) -> Any:
@@ -60,11 +63,12 @@ def create_app(settings: Settings) -> Any:
     login = (settings.admin_user, settings.admin_password) if settings.admin_password else None
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}  # Gradio's default faces come from a foreign host
     theme = gr.themes.Default(primary_hue="orange", neutral_hue="stone", **fonts).set(**ADMIN_COLOURS)
-    gr.mount_gradio_app(
-        app, admin_blocks(site), "/admin", theme=theme, css=ADMIN_STYLE, auth=login, auth_message=say("admin.login"), **MOUNT
-    )
+    admin = admin_blocks(site)
+    gr.mount_gradio_app(app, admin, "/admin", theme=theme, css=ADMIN_STYLE, auth=login, auth_message=say("admin.login"), **MOUNT)
     public = home_blocks(site, answers)
     gr.mount_gradio_app(app, public, "/", mcp_server=True, **MOUNT)
+    calm(admin)
+    calm(public)
     app.add_middleware(HeadFirst, head=home_head(site))
     app.add_middleware(Packing)
     app.add_middleware(Gate, settings=settings)
@@ -72,28 +76,35 @@ def create_app(settings: Settings) -> Any:
     return app
 
 
+def calm(blocks: Any) -> None:
+    """Let a queue of Gradio's rest between looks, as long as it does on Windows."""
+    blocks._queue.sleep_when_free = QUEUE_PAUSE_S
+    blocks._queue.progress_update_sleep_when_free = PROGRESS_PAUSE_S
+
+
 def serve(settings: Settings, *, block: bool = True) -> Any:
     """Serve a data folder until stopped; with `block=False`, return the running app at once (close it with `stop`).
 
     Raises `SettingsError` where the port is taken.
     """
+    check_port(settings)
     app = create_app(settings)
     try:
         app.launch(
             server_name=settings.host,
             server_port=settings.port,
-            prevent_thread_lock=not block,
+            prevent_thread_lock=True,
             quiet=True,
             show_error=True,
             app_kwargs={"lifespan": app.router.lifespan_context},  # without it MCP answers 500 and queued events hang
             **MOUNT,
         )
-    except OSError as error:
-        raise SettingsError(
-            f"the web app cannot listen there ({error})",
-            where=f"{settings.host}:{settings.port}",
-            next_step="Choose another --port",
-        ) from error
+    except OSError as error:  # taken while the app was being made
+        check_port(settings)
+        raise SettingsError("the web app cannot listen here", where=f"{settings.host}:{settings.port}") from error
+    calm(app.get_blocks())
+    if block:
+        app.get_blocks().block_thread()
     return app
 
 
