@@ -86,13 +86,31 @@ def test_json_ld(site: Running) -> None:
 
 
 def test_policy_is_strict_where_it_can_be(site: Running) -> None:
-    for path in (f"/e/{site.ids['soil']}", "/embed", "/explore"):
+    for path in ("/", f"/e/{site.ids['soil']}", "/embed", "/explore"):
         policy = httpx.get(site.base + path).headers["content-security-policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy
         for tag, attrs in read(site, path).elements:
             assert "style" not in attrs and not any(name.startswith("on") for name in attrs), (tag, attrs)
     assert "frame-ancestors *" in httpx.get(f"{site.base}/embed").headers["content-security-policy"]
     assert "huggingface.co" in httpx.get(f"{site.base}/").headers["content-security-policy"]
+
+
+def test_home_is_ours_and_reads_without_script(site: Running) -> None:
+    page = read(site, "/?q=sea+salt")
+    assert page.metas["og:title"] == "“sea salt”" and page.metas["og:image"] == f"{site.base}/card.png"
+    assert read(site, "/").metas["og:title"] == "Earmark"
+    assert Image.open(io.BytesIO(httpx.get(page.metas["og:image"]).content)).size == (1200, 630)
+    links = {attrs.get("href") for tag, attrs in page.elements if tag == "a"}
+    assert f"/e/{site.ids['soil']}" in links and "Soil and worms" in page.text
+    # nothing of Gradio's front end, which would draw sixty frames a second for as long as the page is open
+    assert not [attrs for tag, attrs in page.elements if "/assets/" in (attrs.get("src") or attrs.get("href") or "")]
+    assert httpx.head(f"{site.base}/").status_code == 200
+
+
+def test_addresses_that_were_cut_or_mended_still_open(site: Running) -> None:
+    for path in ("?t=abc", "?t=-5", "?t=nan", "?t=1e99", "?t=", f"?q={'x' * 3000}"):
+        assert "An earthworm pulls" in httpx.get(f"{site.base}/e/{site.ids['soil']}{path}").text, path
+        assert httpx.get(f"{site.base}/{path}").status_code == 200, path
 
 
 def test_hostile_text_is_text(site: Running) -> None:
@@ -102,7 +120,7 @@ def test_hostile_text_is_text(site: Running) -> None:
         assert not any("window.hit" in text and not text.lstrip().startswith("{") for text in page.scripts)
     page = read(site, f"/e/{site.ids['odd']}")
     assert HOSTILE in page.text
-    assert "${alert" not in httpx.get(f"{site.base}/").text
+    assert HOSTILE in read(site, "/").text and httpx.get(f"{site.base}/").text.count("<script") == 2
 
 
 def test_take_away(site: Running) -> None:

@@ -16,7 +16,18 @@ from index.language import writes_spaces
 from store.export import paragraphs
 from store.passages import passages_of
 from store.records import SUSPECT, Chapter, Episode, Segment, TranscriptHead
-from ui.document import MODULES, clock, config_json, document, duration, head_links, script_json
+from ui.document import (
+    MODULES,
+    brand_link,
+    clock,
+    config_json,
+    document,
+    duration,
+    head_links,
+    script_json,
+    search_form,
+    social_tags,
+)
 from ui.site import Site, media_kind, page_path, play_url, say, seconds, web_address
 from ui.subjects import made_chapters
 
@@ -35,46 +46,23 @@ def episode_page(
     description = " ".join(description.split())[:DESCRIPTION_CHARACTERS]
     address = base + page_path(episode.id, at_s)
     picture = f"{base}/card/{episode.id}.png" + (f"?t={seconds(at_s)}" if at_s is not None else "")
-    named = {
-        "og:type": "article",
-        "og:site_name": site.settings.site_name,
-        "og:title": f"“{quote}”" if quote else episode.title,
-        "og:description": f"{episode.title} · {episode.show}" if quote else description,
-        "og:url": address,
-        "og:image": picture,
-        "og:image:width": "1200",
-        "og:image:height": "630",
-        "og:image:alt": quote or episode.title,
-    }
-    tags = [Markup('<meta property="{}" content="{}">').format(name, value) for name, value in named.items()]
-    twitter = {
-        "twitter:card": "summary_large_image",
-        "twitter:title": named["og:title"],
-        "twitter:description": named["og:description"],
-        "twitter:image": picture,
-    }
-    tags += [
-        Markup('<meta name="{}" content="{}">').format(name, value)
-        for name, value in (twitter | {"description": description}).items()
-    ]
+    shown = f"{episode.title} · {episode.show}" if quote else description
+    tags = social_tags(site, f"“{quote}”" if quote else episode.title, shown, address, picture, "article")
     extra = Markup(
-        '{}<link rel="canonical" href="{}{}">{}<script type="application/ld+json">{}</script>'
+        '{}<meta name="description" content="{}"><link rel="canonical" href="{}{}">{}<script type="application/ld+json">{}</script>'
         '<script type="application/json" id="earmark-config">{}</script>'
     )
     links = extra.format(
-        Markup("").join(tags),
+        tags,
+        description,
         base,
         page_path(episode.id),
-        head_links(modules=(*MODULES, "transcript.js")),
+        head_links(site, modules=(*MODULES, "transcript.js")),
         script_json(_json_ld(episode, segments, at_s, base)),
         config_json(site),
     )
-    header = Markup(
-        '<header class="plain"><a class="brand" href="/">{}</a><form action="/" role="search">'
-        '<input type="search" name="q" aria-label="{}" placeholder="{}"></form></header>'
-    )
     body = Markup("<ear-mark>{}{}</ear-mark>").format(
-        header.format(site.settings.site_name, say("search.label"), say("search.placeholder")),
+        Markup('<header class="plain">{}{}</header>').format(brand_link(site), search_form()),
         _article(site, episode, segments, head),
     )
     return document(f"{episode.title} · {episode.show}", links, body)

@@ -30,7 +30,7 @@ def add_embed(app: FastAPI, site: Site) -> None:
         config = {"texts": {key: text for key, text in texts().items() if key.startswith(KEYS)}, "brand": site.brand()}
         head = Markup(
             '{}<meta name="robots" content="noindex"><script type="application/json" id="earmark-config">{}</script>'
-        ).format(head_links("embed.js", MODULES), script_json(config))
+        ).format(head_links(site, "embed.js", MODULES), script_json(config))
         form = Markup(
             '<form action="/" target="_blank" role="search">'
             '<input type="search" name="q" value="{}" aria-label="{}" placeholder="{}"></form>'

@@ -56,6 +56,12 @@ def add_pictures(app: FastAPI, site: Site) -> None:
             return Response(body, media_type="image/webp", headers=headers)
         return Response(cover_svg(title), media_type="image/svg+xml", headers=headers)
 
+    @app.get("/card.png", include_in_schema=False)
+    def site_card() -> Response:
+        settings = site.settings
+        body = card_png(settings.tagline or settings.site_name, "", settings.site_name, "", "", site.accent or ACCENT)
+        return Response(body, media_type="image/png", headers={"cache-control": "public, max-age=86400"})
+
     @app.get("/card/{episode_id}.png", include_in_schema=False)
     def card(request: Request, episode_id: str, t: float | None = None) -> Response:
         try:

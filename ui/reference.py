@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
-from ui.document import base_url, document
+from ui.document import base_url, brand_link, document, style_links
 from ui.site import Site, say
 
 OWN = ("/api/", "/e/", "/show/", "/media/", "/healthz")
@@ -37,15 +37,11 @@ def reference_page(site: Site, schema: dict[str, Any], base: str) -> str:
     mcp = f"{base}/gradio_api/mcp/"
     client = f'from gradio_client import Client\nClient("{base}").predict("a question", api_name="/search_talks")'
     body = Markup(
-        '<div class="frame"><header class="top topline"><a class="brand" href="/"><span class="ear" aria-hidden="true"></span>'
-        '<span>{}</span></a></header><main class="reference"><h1>{}</h1><p><a href="/openapi.json">openapi.json</a></p>'
+        '<div class="frame"><header class="top topline">{}</header><main class="reference"><h1>{}</h1>'
+        '<p><a href="/openapi.json">openapi.json</a></p>'
         "{}<h2>MCP</h2><pre>{}</pre><h2>Python</h2><pre>{}</pre></main></div>"
-    ).format(site.settings.site_name, say("reference.title"), routes, mcp, client)
-    head = Markup(
-        '<link rel="icon" href="/static/earmark.svg" type="image/svg+xml"><link rel="stylesheet" href="/static/earmark.css">'
-        '<link rel="stylesheet" href="/brand.css">'
-    )
-    return document(f"{say('reference.title')} · {site.settings.site_name}", head, body)
+    ).format(brand_link(site), say("reference.title"), routes, mcp, client)
+    return document(f"{say('reference.title')} · {site.settings.site_name}", style_links(site), body)
 
 
 def _route(path: str, operation: dict[str, Any]) -> Markup:

@@ -1,7 +1,7 @@
 """Puts the web app together: one `gr.Server` (which is FastAPI) with pages, API, media, admin, Gradio's API and MCP.
 
-Comes in: settings. Goes out: the app, or a running server. Order matters: routes first, then /admin, then the public page at /,
-which as a mount takes every path that is left. Does not know: what any of the parts does.
+Comes in: settings. Goes out: the app, or a running server. Order matters: routes first, then /admin, then Gradio's API and
+MCP at /, which as a mount takes every path that is left. Does not know: what any of the parts does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ui.downloads import add_downloads
 from ui.embed import add_embed
 from ui.explore import add_explore
 from ui.gate import Gate
-from ui.home import HeadFirst, home_blocks, home_head
+from ui.home import add_home, tool_blocks
 from ui.media import add_media
 from ui.metrics import SearchMeter, add_metrics
 from ui.packing import Packing
@@ -50,6 +50,7 @@ def create_app(settings: Settings) -> Any:
     meter = SearchMeter(site.database)
     answers = Answers(site, meter)
     app = gr.Server(title=settings.site_name, description=settings.tagline, docs_url=None, redoc_url=None)
+    add_home(app, site)
     add_api(app, site, answers)
     add_media(app, site)
     add_samples(app, site)
@@ -65,11 +66,10 @@ def create_app(settings: Settings) -> Any:
     theme = gr.themes.Default(primary_hue="orange", neutral_hue="stone", **fonts).set(**ADMIN_COLOURS)
     admin = admin_blocks(site)
     gr.mount_gradio_app(app, admin, "/admin", theme=theme, css=ADMIN_STYLE, auth=login, auth_message=say("admin.login"), **MOUNT)
-    public = home_blocks(site, answers)
-    gr.mount_gradio_app(app, public, "/", mcp_server=True, **MOUNT)
+    tools = tool_blocks(site, answers)
+    gr.mount_gradio_app(app, tools, "/", mcp_server=True, **MOUNT)
     calm(admin)
-    calm(public)
-    app.add_middleware(HeadFirst, head=home_head(site))
+    calm(tools)
     app.add_middleware(Packing)
     app.add_middleware(Gate, settings=settings)
     app.state.site = site

@@ -18,7 +18,7 @@ const ANNOUNCE_WAIT_MS = 700;
 
 class EarMark extends HTMLElement {
   connectedCallback() {
-    if (this.shadowRoot || this.closest("gradio-app")) return; // one a page: the copy that Gradio builds stays empty
+    if (this.shadowRoot) return;
     this.dataset.live = "";
     const article = this.querySelector("article.episode, article.explore");
     this.root = this.attachShadow({ mode: "open" });
@@ -51,7 +51,7 @@ class EarMark extends HTMLElement {
           h("span", {}, brand.name ?? "Earmark")),
         h("nav", {}, h("a", { href: "/explore", onclick: (event) => this.open(event, "/explore") }, say("nav.explore")),
           h("button", { type: "button", class: "tool", title: say("nav.theme"), "aria-label": say("nav.theme"), onclick: () => this.turnTheme() }, icon("theme")))),
-      h("p", { class: "tagline" }, brand.tagline ?? ""),
+      h("h1", { class: "tagline" }, brand.tagline ?? ""),
       form, h("p", { id: "hint", class: "off-screen" }, say("search.hint")));
     this.filterPlace = h("div", { class: "filterplace" });
     this.status = h("p", { class: "status" });
@@ -308,7 +308,3 @@ class EarMark extends HTMLElement {
 }
 
 customElements.define("ear-mark", EarMark);
-if (!document.querySelector("body > ear-mark")) {
-  // Gradio's page: begin at once instead of a second later, when Gradio has built its copy of this element, in a container that clips.
-  document.body.prepend(document.createElement("ear-mark"));
-}
