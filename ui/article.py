@@ -70,7 +70,8 @@ def episode_page(
 
 def _article(site: Site, episode: Episode, segments: Sequence[Segment], head: TranscriptHead | None) -> Markup:
     url = play_url(episode)
-    facts = [episode.show, episode.published[:10], duration(episode.duration_s)]
+    day = Markup('<time datetime="{0}">{0}</time>').format(episode.published[:10]) if episode.published else ""
+    facts = [episode.show, day, duration(episode.duration_s)]
     line = Markup(' <span class="dot" aria-hidden="true">·</span> ').join(
         Markup("<bdi>{}</bdi>").format(fact) for fact in facts if fact
     )
@@ -81,16 +82,20 @@ def _article(site: Site, episode: Episode, segments: Sequence[Segment], head: Tr
     ).format(say("episode.listen"))
     source = web_address(episode.page_url)
     parts = [
-        Markup('<header><p class="facts">{}</p><h1 dir="auto">{}</h1>{}<div class="actions">{}{}{}</div></header>').format(
+        Markup(
+            '<header><img class="cover" src="/picture/{}" alt="" width="136" height="136">'
+            '<div class="names"><p class="facts">{}</p><h1 dir="auto">{}</h1>{}</div><div class="actions">{}{}{}</div></header>'
+        ).format(
+            episode.id,
             line,
             episode.title,
             Markup('<p class="soft" dir="auto">{}</p>').format(say("episode.people", names=people)) if people else "",
             listen if url else "",
             Markup(
-                '<button type="button" class="quiet copylink" data-what="link" hidden>{}</button>'
-                '<button type="button" class="quiet copylink" data-what="quote" hidden>{}</button>'
-            ).format(say("results.copy_link"), say("results.copy_quote")),
-            Markup('<a href="{}" rel="noopener">{}</a>').format(source, say("episode.source")) if source else "",
+                '<button type="button" class="pill copylink" data-what="link" hidden>{}</button>'
+                '<button type="button" class="pill copylink" data-what="quote" hidden>{}</button>'
+            ).format(say("episode.copy_link"), say("episode.copy_quote")),
+            Markup('<a class="pill" href="{}" rel="noopener">{}</a>').format(source, say("episode.source")) if source else "",
         )
     ]
     if episode.description:

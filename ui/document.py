@@ -29,7 +29,7 @@ def base_url(site: Site, request: Request) -> str:
 def config_json(site: Site) -> Markup:
     """Return what the page's script needs, as the inside of a JSON script element: `<` is escaped, so it cannot end the element."""
     shown = {key: text for key, text in texts().items() if not key.startswith(SERVER_TEXTS)}
-    return script_json({"texts": shown, "brand": site.brand()})
+    return script_json({"texts": shown, "brand": site.brand(), "embed": "*" in site.settings.embed_origins})
 
 
 def script_json(value: Any) -> Markup:
