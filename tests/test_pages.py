@@ -111,6 +111,7 @@ def test_addresses_that_were_cut_or_mended_still_open(site: Running) -> None:
     for path in ("?t=abc", "?t=-5", "?t=nan", "?t=1e99", "?t=", f"?q={'x' * 3000}"):
         assert "An earthworm pulls" in httpx.get(f"{site.base}/e/{site.ids['soil']}{path}").text, path
         assert httpx.get(f"{site.base}/{path}").status_code == 200, path
+    assert 'data-theme=""' in httpx.get(f"{site.base}/embed", params={"theme": "pink", "q": "x" * 900}).text
 
 
 def test_hostile_text_is_text(site: Running) -> None:
@@ -203,6 +204,8 @@ def test_every_text_is_used_and_every_used_text_is_there() -> None:
     used = set(re.findall(r"say\(\s*\"([a-z_.-]+)\"", sources))
     counted = set(re.findall(r"count\(\"([a-z_.]+)\"", sources))
     assert used - set(texts()) == set()
+    refusals = re.findall(r"(?:HTTPException\(\d+, |StoreError\()(f?\"[^\"]*\")", sources)
+    assert not refusals, "people read these: they belong into texts.en.json"
     # a key may be made of parts: say(`filter.${key}`), say(f"admin.state.{name}")
     begun = re.findall(r"[\"`]([a-z_.]+\.|[a-z_.]+_)[{$]", sources) + re.findall(r"[\"']([a-z_]+\.[a-z_.]+)[\"']", sources)
     assert not [key for key in texts() if not any(key.startswith(part) for part in begun)]

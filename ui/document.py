@@ -14,9 +14,19 @@ from urllib.parse import quote
 from fastapi import Request
 from markupsafe import Markup
 
+from ui.answers import QUERY_CHARACTERS
 from ui.site import STATIC, Site, say, space_address, texts
 
-SERVER_TEXTS = ("admin.", "gate.", "tools.", "explore.", "reference.")  # that no script of the page shows
+SERVER_TEXTS = (
+    "admin.",
+    "gate.",
+    "tools.",
+    "explore.",
+    "reference.",
+    "error.no_",
+    "error.bad",
+    "error.samples",
+)  # that no script of the page shows
 MODULES = ("dom.js", "address.js", "asking.js", "filters.js", "keys.js", "player.js", "frames.js", "results.js", "welcome.js")
 ICON_COLOUR = "#d2401e"  # in earmark.svg
 
@@ -83,11 +93,12 @@ def brand_link(site: Site) -> Markup:
     return Markup('<a class="brand" href="/">{}<span>{}</span></a>').format(mark, site.settings.site_name)
 
 
-def search_form(query: str = "") -> Markup:
+def search_form(query: str = "", target: str = "_self") -> Markup:
     """Return the search box of a page without script, or before it runs."""
     return Markup(
-        '<form action="/" role="search"><input type="search" name="q" value="{}" aria-label="{}" placeholder="{}"></form>'
-    ).format(query, say("search.label"), say("search.placeholder"))
+        '<form action="/" target="{}" role="search"><input type="search" name="q" value="{}" maxlength="{}" aria-label="{}"'
+        ' placeholder="{}"></form>'
+    ).format(target, query, QUERY_CHARACTERS, say("search.label"), say("search.placeholder"))
 
 
 def document(title: str, head: Markup, body: Markup, language: str = "en") -> str:

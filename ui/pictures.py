@@ -26,7 +26,7 @@ from store.transcripts import read_segments
 from ui.answers import find_episode
 from ui.article import quote_at
 from ui.document import clock
-from ui.site import Site
+from ui.site import Site, say
 
 CARD_PX = (1200, 630)
 CARDS_KEPT = 256
@@ -67,7 +67,7 @@ def add_pictures(app: FastAPI, site: Site) -> None:
         try:
             episode = find_episode(site, episode_id)
         except StoreError:
-            raise HTTPException(404, "There is no such talk.") from None
+            raise HTTPException(404, say("episode.missing")) from None
         quote = ""
         if t is not None and t >= 0 and episode.transcript_id is not None:
             quote = quote_at(read_segments(site.database, episode.transcript_id), t)
@@ -166,7 +166,7 @@ def _named(site: Site, thing_id: str) -> tuple[str, str]:
     try:
         show = get_show(site.database, thing_id)
     except StoreError:
-        raise HTTPException(404, "There is no such picture.") from None
+        raise HTTPException(404, say("error.no_picture")) from None
     return show.title, show.image_url
 
 

@@ -19,6 +19,7 @@ from ui.embed import add_embed
 from ui.explore import add_explore
 from ui.gate import Gate
 from ui.home import add_home, tool_blocks
+from ui.look import STYLE, admin_theme
 from ui.media import add_media
 from ui.metrics import SearchMeter, add_metrics
 from ui.packing import Packing
@@ -29,13 +30,6 @@ from ui.reference import add_reference
 from ui.samples import add_samples
 from ui.site import open_site, say
 
-ADMIN_COLOURS = dict.fromkeys(  # Gradio's own orange is too light for white letters
-    ("color_accent", "button_primary_background_fill", "button_primary_background_fill_dark"), "#b0350f"
-)
-ADMIN_STYLE = (
-    ".dark button.selected{color:#fdba74!important} button.selected{color:#9a3412}"
-    "@media (max-width:30rem){.tab-container button{padding-inline:.5rem!important}}"  # all four tabs fit on a phone
-)
 MOUNT = {"footer_links": [], "run_history": False, "ssr_mode": False}
 QUEUE_PAUSE_S = 0.05  # Gradio looks at each queue a thousand times a second: a tenth of a core for a page that nobody visits
 PROGRESS_PAUSE_S = 0.2
@@ -62,10 +56,10 @@ def create_app(settings: Settings) -> Any:
     add_reference(app, site)
     add_metrics(app, meter)
     login = (settings.admin_user, settings.admin_password) if settings.admin_password else None
-    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}  # Gradio's default faces come from a foreign host
-    theme = gr.themes.Default(primary_hue="orange", neutral_hue="stone", **fonts).set(**ADMIN_COLOURS)
     admin = admin_blocks(site)
-    gr.mount_gradio_app(app, admin, "/admin", theme=theme, css=ADMIN_STYLE, auth=login, auth_message=say("admin.login"), **MOUNT)
+    gr.mount_gradio_app(
+        app, admin, "/admin", theme=admin_theme(site), css=STYLE, auth=login, auth_message=say("admin.login"), **MOUNT
+    )
     tools = tool_blocks(site, answers)
     gr.mount_gradio_app(app, tools, "/", mcp_server=True, **MOUNT)
     calm(admin)
