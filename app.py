@@ -44,10 +44,12 @@ def worker_beside(settings: Settings) -> Iterator[None]:
 
 def main() -> None:
     """Serve until stopped."""
+    from ui.port import check_port
     from ui.web import serve
 
     try:
         settings = door_settings()
+        check_port(settings)  # before a worker is started beside an app that cannot be
         shown = "localhost" if settings.host in (ANYWHERE, "127.0.0.1") else settings.host
         print(f"Earmark serves {settings.data_dir} on http://{shown}:{settings.port}", file=sys.stderr, flush=True)
         with worker_beside(settings):

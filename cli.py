@@ -309,9 +309,11 @@ def serve(
     data: Data = None,
 ) -> None:
     """Serve the search page."""
+    from ui.port import check_port
     from ui.web import serve as serve_app
 
     settings = settings_of(data, host=host, port=port)
+    check_port(settings)
     say(f"Earmark serves {settings.data_dir} on http://{settings.host}:{settings.port}  (Ctrl-C stops it)")
     serve_app(settings)
 

@@ -41,6 +41,7 @@ IDLE_S = 0.3
 BEAT_S = 1.0
 INDEX_TOGETHER = 16  # episodes that are made searchable in one step
 WAIT_FOR_RETRY_S = 120.0  # a run that has nothing else to do waits this long for a job that backs off
+LAST_PICTURES_S = 30.0  # a run that has nothing else to do fetches missing pictures at most so long
 LEAST_FREE_BYTES = 32 << 20  # on the store's disk: below this nothing is written
 LOOK_FOR_SPACE_S = 2.0
 PUBLISH_AGAIN_S = 30.0  # after what finds windows was away
@@ -101,6 +102,7 @@ class Worker:
         self._index: IndexStage | None = None
         self._decoding = self._open_decoding()
         self._pictures = Pictures(settings)
+        self._idle_since = 0.0
         self._threads: list[threading.Thread] = []
         self._publish_at: float | None = None  # when to try again what could not be made searchable
 
@@ -159,7 +161,7 @@ class Worker:
     def _fetch(self) -> None:
         while not self._stopping.is_set():
             claimed = jobs.claim(self.database, self.owner, FETCH_KINDS)
-            if not claimed:
+            if not claimed and not self._pictures.fetch_next(self.database):
                 self._stopping.wait(IDLE_S)
             for job in claimed:
                 self._attempt(job, self._handler(job.kind))
@@ -217,6 +219,7 @@ class Worker:
             jobs.fence(connection, job)
             taken = None if listing.unchanged else take_in(connection, listing, options, narrow, show_id=job.show_id)
             jobs.finish(connection, job)
+        self._pictures.look_again()
         if taken is not None:
             gone = f", {len(taken.gone)} no longer listed (kept)" if taken.gone else ""
             self.say(f"{listing.title}: {len(taken.new)} new episodes{gone}")
@@ -342,7 +345,9 @@ class Worker:
             return False
         due_at = jobs.next_due_at(self.database, ALL_KINDS)
         if due_at is None:
-            return True
+            self._idle_since = self._idle_since or time.monotonic()
+            return self._pictures.caught_up or time.monotonic() - self._idle_since > LAST_PICTURES_S
+        self._idle_since = 0.0
         if due_at - time.time() > max(WAIT_FOR_RETRY_S, jobs.LEASE_S):
             self.say("what is left waits for a later try: `earmark run` goes on with it")
             return True

@@ -176,7 +176,11 @@ def test_a_show_and_its_talks_get_their_pictures(web: Web, settings: Settings, d
     web.pages["/feed.xml"] = (feed(1).replace(b"<channel>", image).replace(b"<guid>talk-1</guid>", talk), "application/rss+xml")
     add(database, settings, web.link("/feed.xml"))
     assert "Talk 1: searchable" in run(settings)  # the picture that is missing fails no job
-    assert [path.name for path in (settings.data_dir / "pictures").iterdir()] == [picture_name(web.link("/cover.png"))]
+    kept = settings.data_dir / "pictures" / picture_name(web.link("/cover.png"))
+    assert list(kept.parent.iterdir()) == [kept]
+    kept.unlink()  # as if the talks had come before pictures were kept
+    run(settings)
+    assert list(kept.parent.iterdir()) == [kept]
 
 
 def test_a_file_of_this_machine_with_its_transcript_beside_it_can_be_played(

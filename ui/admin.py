@@ -16,16 +16,23 @@ REFRESH_S = 2.0
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 NEWEST = QUIET | {"trigger_mode": "always_last"}
 CLOSED = {"api_visibility": "private"}
+PLAIN = {"datatype": "str", "interactive": False, "wrap": True, "max_chars": 240}
+QUEUE_WIDTHS = ["72px", "360px", "110px", "90px", "100px", "440px"]
+EPISODE_WIDTHS = ["150px", "220px", "430px", "120px", "100px", "160px"]
 
 
 def admin_blocks(site: Site) -> Any:
     """Return the Blocks of the admin page."""
     import gradio as gr
 
+    def picked(event: Any) -> str:
+        return str(event.row_value[0])  # its number or id goes into the field beside the buttons
+
+    picked.__annotations__["event"] = gr.SelectData  # Gradio looks there for what to hand over
     database = Database.in_folder(site.settings.data_dir)
     desk = Desk(site, database)
     with gr.Blocks(title=f"{site.settings.site_name} · {say('admin.name')}", analytics_enabled=False) as blocks:
-        gr.Markdown(f"# {say('admin.title')}")
+        gr.Markdown(f"# {say('admin.title')}\n[{say('admin.public')}](/)")
         gr.Textbox(label=say("admin.now"), value=desk.summary, every=REFRESH_S, interactive=False, lines=2, elem_id="summary")
         with gr.Tab(say("admin.tab.add"), id="add"):
             label = say("admin.link_or_folder" if desk.takes_folders else "admin.link")
@@ -43,9 +50,7 @@ def admin_blocks(site: Site) -> Any:
             state = gr.Radio(choices, value="all", label=say("admin.show"))
             timer = gr.Timer(REFRESH_S)
             head = [say(f"admin.head.{name}") for name in ("job", "what", "state", "done", "for", "says")]
-            table = gr.Dataframe(
-                headers=head, datatype="str", interactive=False, wrap=True, elem_id="queue", label=say("admin.tab.queue")
-            )
+            table = gr.Dataframe(headers=head, elem_id="queue", label=say("admin.tab.queue"), column_widths=QUEUE_WIDTHS, **PLAIN)
             with gr.Row():
                 number = gr.Textbox(label=say("admin.number"), elem_id="job")
                 names = ("pause", "resume", "cancel", "retry")
@@ -54,13 +59,14 @@ def admin_blocks(site: Site) -> Any:
             timer.tick(desk.queue, state, table, **NEWEST)
             blocks.load(desk.queue, state, table, **QUIET)
             state.change(desk.queue, state, table, **NEWEST)
+            table.select(picked, None, number, **QUIET)
             for button, act in zip(buttons, (desk.pause, desk.resume, desk.cancel, desk.retry), strict=True):
                 button.click(act, number, moved, **CLOSED)
         with gr.Tab(say("admin.tab.episodes"), id="episodes"):
             wanted = gr.Textbox(label=say("admin.find"), elem_id="wanted")
             head = [say(f"admin.head.{name}") for name in ("id", "show", "title", "published", "length", "state")]
             episodes = gr.Dataframe(
-                headers=head, datatype="str", interactive=False, wrap=True, label=say("admin.tab.episodes"), elem_id="episodes"
+                headers=head, label=say("admin.tab.episodes"), elem_id="episodes", column_widths=EPISODE_WIDTHS, **PLAIN
             )
             blocks.load(desk.episodes, wanted, episodes, **QUIET)
             wanted.change(desk.episodes, wanted, episodes, **NEWEST)
@@ -69,12 +75,13 @@ def admin_blocks(site: Site) -> Any:
                 delete = gr.Button(say("admin.delete"), variant="stop", elem_id="delete")
                 sync = gr.Button(say("admin.sync"))
             gone = gr.Textbox(label=say("admin.told"), interactive=False, elem_id="gone-told")
+            episodes.select(picked, None, gone_id, **QUIET)
             delete.click(desk.delete, gone_id, gone, **CLOSED)
             sync.click(desk.sync, gone_id, gone, **CLOSED)
         with gr.Tab(say("admin.tab.machine"), id="machine") as tab:
             head = [say("admin.head.what"), say("admin.head.now")]
             machine = gr.Dataframe(
-                headers=head, datatype="str", interactive=False, wrap=True, label=say("admin.tab.machine"), elem_id="machine"
+                headers=head, label=say("admin.tab.machine"), elem_id="machine", column_widths=["40%", "60%"], **PLAIN
             )
             blocks.load(desk.machine, None, machine, **QUIET)
             tab.select(desk.machine, None, machine, **QUIET)

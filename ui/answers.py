@@ -30,7 +30,7 @@ from store.transcripts import read_head, read_segments
 from ui.crew import Crew
 from ui.marks import marks_of
 from ui.metrics import SearchMeter
-from ui.site import Site, media_kind, page_path, play_url, web_address
+from ui.site import Site, media_kind, page_path, play_url, say, web_address
 
 QUERY_CHARACTERS = 400
 LIKE_WORDS = 60  # of a passage, enough to say what it is about
@@ -153,10 +153,10 @@ class Answers:
         try:
             at_s = float(time_text)
         except ValueError:
-            raise StoreError("this is no moment", where=like[:80], next_step="Write EPISODE@SECONDS") from None
+            raise StoreError(say("error.no_moment_name"), where=like[:80], next_step=say("error.no_moment_next")) from None
         near = [passage for passage in passages_of(self._site.database, episode_id) if passage.end_s >= at_s]
         if not near:
-            raise StoreError("there is no such moment", where=like[:80])
+            raise StoreError(say("error.no_moment"), where=like[:80])
         words = near[0].text.replace('"', " ").split()
         return " ".join(words[:LIKE_WORDS])[:QUERY_CHARACTERS], (episode_id, at_s)
 
@@ -245,7 +245,7 @@ def whole(site: Site, episode: Episode) -> tuple[dict[str, Any], list[Segment], 
 def find_episode(site: Site, episode_id: str) -> Episode:
     """Return an episode, or raise `StoreError`. The id comes from an address: nothing but an id gets as far as the store."""
     if not re.fullmatch(r"[a-z2-7]{6,32}", episode_id):
-        raise StoreError("there is no such episode", where=episode_id[:40])
+        raise StoreError(say("error.no_episode"), where=episode_id[:40])
     return get_episode(site.database, episode_id)
 
 

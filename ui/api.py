@@ -14,13 +14,14 @@ from typing import Annotated, Any
 import anyio
 import anyio.to_thread
 import orjson
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 
 from store.episodes import list_episodes
 from store.errors import EarmarkError, IndexUnavailable, StoreError
 from store.records import INTERPOLATED, Segment
 from ui.answers import QUERY_CHARACTERS, SEARCHES_AT_ONCE, Answers, Ask, brief, find_episode, whole
-from ui.site import Site
+from ui.site import Site, say
 from ui.subjects import heat
 
 MOMENTS_MOST = 100
@@ -124,10 +125,25 @@ def add_api(app: FastAPI, site: Site, answers: Answers) -> None:
     def say_error(_: Request, error: Exception) -> Response:
         status = 503 if isinstance(error, IndexUnavailable) else 404 if isinstance(error, StoreError) else 500
         sentence = error.sentence if isinstance(error, EarmarkError) else str(error)
-        return Response(orjson.dumps({"error": sentence}), status, {"cache-control": "no-store"}, "application/json")
+        return _failure(sentence, status)
+
+    @app.exception_handler(HTTPException)
+    def say_refusal(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return _failure(str(error.detail), error.status_code)
+
+    @app.exception_handler(RequestValidationError)
+    def say_bad_value(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        names = ", ".join(dict.fromkeys(str(one["loc"][-1]) for one in error.errors()))
+        return _failure(say("error.bad_value", names=names), 422)
 
     def _heat(episode_ids: Sequence[str], query: str) -> dict[str, list[float]]:
         return heat(site.database, site.searcher, [find_episode(site, key) for key in dict.fromkeys(episode_ids)], query)
+
+
+def _failure(sentence: str, status: int) -> Response:
+    return Response(orjson.dumps({"error": sentence}), status, {"cache-control": "no-store"}, "application/json")
 
 
 def word_times(segment: Segment) -> list[list[int]]:

@@ -16,7 +16,18 @@ from index.language import writes_spaces
 from store.export import paragraphs
 from store.passages import passages_of
 from store.records import SUSPECT, Chapter, Episode, Segment, TranscriptHead
-from ui.document import MODULES, clock, config_json, document, duration, head_links, script_json
+from ui.document import (
+    MODULES,
+    brand_link,
+    clock,
+    config_json,
+    document,
+    duration,
+    head_links,
+    script_json,
+    search_form,
+    social_tags,
+)
 from ui.site import Site, media_kind, page_path, play_url, say, seconds, web_address
 from ui.subjects import made_chapters
 
@@ -35,46 +46,23 @@ def episode_page(
     description = " ".join(description.split())[:DESCRIPTION_CHARACTERS]
     address = base + page_path(episode.id, at_s)
     picture = f"{base}/card/{episode.id}.png" + (f"?t={seconds(at_s)}" if at_s is not None else "")
-    named = {
-        "og:type": "article",
-        "og:site_name": site.settings.site_name,
-        "og:title": f"“{quote}”" if quote else episode.title,
-        "og:description": f"{episode.title} · {episode.show}" if quote else description,
-        "og:url": address,
-        "og:image": picture,
-        "og:image:width": "1200",
-        "og:image:height": "630",
-        "og:image:alt": quote or episode.title,
-    }
-    tags = [Markup('<meta property="{}" content="{}">').format(name, value) for name, value in named.items()]
-    twitter = {
-        "twitter:card": "summary_large_image",
-        "twitter:title": named["og:title"],
-        "twitter:description": named["og:description"],
-        "twitter:image": picture,
-    }
-    tags += [
-        Markup('<meta name="{}" content="{}">').format(name, value)
-        for name, value in (twitter | {"description": description}).items()
-    ]
+    shown = f"{episode.title} · {episode.show}" if quote else description
+    tags = social_tags(site, f"“{quote}”" if quote else episode.title, shown, address, picture, "article")
     extra = Markup(
-        '{}<link rel="canonical" href="{}{}">{}<script type="application/ld+json">{}</script>'
+        '{}<meta name="description" content="{}"><link rel="canonical" href="{}{}">{}<script type="application/ld+json">{}</script>'
         '<script type="application/json" id="earmark-config">{}</script>'
     )
     links = extra.format(
-        Markup("").join(tags),
+        tags,
+        description,
         base,
         page_path(episode.id),
-        head_links(modules=(*MODULES, "transcript.js")),
+        head_links(site, modules=(*MODULES, "transcript.js")),
         script_json(_json_ld(episode, segments, at_s, base)),
         config_json(site),
     )
-    header = Markup(
-        '<header class="plain"><a class="brand" href="/">{}</a><form action="/" role="search">'
-        '<input type="search" name="q" aria-label="{}" placeholder="{}"></form></header>'
-    )
     body = Markup("<ear-mark>{}{}</ear-mark>").format(
-        header.format(site.settings.site_name, say("search.label"), say("search.placeholder")),
+        Markup('<header class="plain">{}{}</header>').format(brand_link(site), search_form()),
         _article(site, episode, segments, head),
     )
     return document(f"{episode.title} · {episode.show}", links, body)
@@ -82,7 +70,8 @@ def episode_page(
 
 def _article(site: Site, episode: Episode, segments: Sequence[Segment], head: TranscriptHead | None) -> Markup:
     url = play_url(episode)
-    facts = [episode.show, episode.published[:10], duration(episode.duration_s)]
+    day = Markup('<time datetime="{0}">{0}</time>').format(episode.published[:10]) if episode.published else ""
+    facts = [episode.show, day, duration(episode.duration_s)]
     line = Markup(' <span class="dot" aria-hidden="true">·</span> ').join(
         Markup("<bdi>{}</bdi>").format(fact) for fact in facts if fact
     )
@@ -93,16 +82,20 @@ def _article(site: Site, episode: Episode, segments: Sequence[Segment], head: Tr
     ).format(say("episode.listen"))
     source = web_address(episode.page_url)
     parts = [
-        Markup('<header><p class="facts">{}</p><h1 dir="auto">{}</h1>{}<div class="actions">{}{}{}</div></header>').format(
+        Markup(
+            '<header><img class="cover" src="/picture/{}" alt="" width="136" height="136">'
+            '<div class="names"><p class="facts">{}</p><h1 dir="auto">{}</h1>{}</div><div class="actions">{}{}{}</div></header>'
+        ).format(
+            episode.id,
             line,
             episode.title,
             Markup('<p class="soft" dir="auto">{}</p>').format(say("episode.people", names=people)) if people else "",
             listen if url else "",
             Markup(
-                '<button type="button" class="quiet copylink" data-what="link" hidden>{}</button>'
-                '<button type="button" class="quiet copylink" data-what="quote" hidden>{}</button>'
-            ).format(say("results.copy_link"), say("results.copy_quote")),
-            Markup('<a href="{}" rel="noopener">{}</a>').format(source, say("episode.source")) if source else "",
+                '<button type="button" class="pill copylink" data-what="link" hidden>{}</button>'
+                '<button type="button" class="pill copylink" data-what="quote" hidden>{}</button>'
+            ).format(say("episode.copy_link"), say("episode.copy_quote")),
+            Markup('<a class="pill" href="{}" rel="noopener">{}</a>').format(source, say("episode.source")) if source else "",
         )
     ]
     if episode.description:

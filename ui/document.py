@@ -9,25 +9,37 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import Request
 from markupsafe import Markup
 
-from ui.site import Site, say, texts
+from ui.answers import QUERY_CHARACTERS
+from ui.site import STATIC, Site, say, space_address, texts
 
-SERVER_TEXTS = ("admin.", "gate.", "tools.", "explore.", "reference.")  # that no script of the page shows
+SERVER_TEXTS = (
+    "admin.",
+    "gate.",
+    "tools.",
+    "explore.",
+    "reference.",
+    "error.no_",
+    "error.bad",
+    "error.samples",
+)  # that no script of the page shows
 MODULES = ("dom.js", "address.js", "asking.js", "filters.js", "keys.js", "player.js", "frames.js", "results.js", "welcome.js")
+ICON_COLOUR = "#d2401e"  # in earmark.svg
 
 
 def base_url(site: Site, request: Request) -> str:
     """Return the public address of the site, without a slash at its end."""
-    return (site.settings.base_url or str(request.base_url)).rstrip("/")
+    return (site.settings.base_url or space_address() or str(request.base_url)).rstrip("/")
 
 
 def config_json(site: Site) -> Markup:
     """Return what the page's script needs, as the inside of a JSON script element: `<` is escaped, so it cannot end the element."""
     shown = {key: text for key, text in texts().items() if not key.startswith(SERVER_TEXTS)}
-    return script_json({"texts": shown, "brand": site.brand()})
+    return script_json({"texts": shown, "brand": site.brand(), "embed": "*" in site.settings.embed_origins})
 
 
 def script_json(value: Any) -> Markup:
@@ -36,13 +48,57 @@ def script_json(value: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
-def head_links(entry: str = "ear-mark.js", modules: Iterable[str] = MODULES) -> Markup:
+def style_links(site: Site) -> Markup:
+    """Return the icon, in the brand's colour, and the styles. The icon is inside the page: browsers ask for one at every key."""
+    icon = (STATIC / "earmark.svg").read_text(encoding="utf-8").replace(ICON_COLOUR, site.accent or ICON_COLOUR)
+    return Markup(
+        '<link rel="icon" href="data:image/svg+xml,{}" type="image/svg+xml"><link rel="stylesheet" href="/static/earmark.css">'
+        '<link rel="stylesheet" href="/brand.css">'
+    ).format(quote(icon, safe=" ='/:"))
+
+
+def head_links(site: Site, entry: str = "ear-mark.js", modules: Iterable[str] = MODULES) -> Markup:
     """Return the links and the script of a page; modules are named early, so that they load side by side."""
     preload = Markup("").join(Markup('<link rel="modulepreload" href="/static/{}">').format(name) for name in modules)
+    return Markup('{}{}<script type="module" src="/static/{}"></script>').format(style_links(site), preload, entry)
+
+
+def social_tags(site: Site, title: str, description: str, address: str, picture: str, kind: str = "website") -> Markup:
+    """Return what a chat or a network shows of a shared address: Open Graph and the Twitter card."""
+    named = {
+        "og:type": kind,
+        "og:site_name": site.settings.site_name,
+        "og:title": title,
+        "og:description": description,
+        "og:url": address,
+        "og:image": picture,
+        "og:image:width": "1200",
+        "og:image:height": "630",
+        "og:image:alt": title,
+    }
+    plain = {
+        "twitter:card": "summary_large_image",
+        "twitter:title": title,
+        "twitter:description": description,
+        "twitter:image": picture,
+    }
+    tags = [Markup('<meta property="{}" content="{}">').format(name, value) for name, value in named.items()]
+    return Markup("").join(tags + [Markup('<meta name="{}" content="{}">').format(name, value) for name, value in plain.items()])
+
+
+def brand_link(site: Site) -> Markup:
+    """Return the brand with the way home, as the script draws it too."""
+    ear = Markup('<span class="ear" aria-hidden="true"></span>')
+    mark = Markup('<img src="/logo" alt="" height="28">') if site.logo_path is not None else ear
+    return Markup('<a class="brand" href="/">{}<span>{}</span></a>').format(mark, site.settings.site_name)
+
+
+def search_form(query: str = "", target: str = "_self") -> Markup:
+    """Return the search box of a page without script, or before it runs."""
     return Markup(
-        '<link rel="icon" href="/static/earmark.svg" type="image/svg+xml"><link rel="stylesheet" href="/static/earmark.css">'
-        '<link rel="stylesheet" href="/brand.css">{}<script type="module" src="/static/{}"></script>'
-    ).format(preload, entry)
+        '<form action="/" target="{}" role="search"><input type="search" name="q" value="{}" maxlength="{}" aria-label="{}"'
+        ' placeholder="{}"></form>'
+    ).format(target, query, QUERY_CHARACTERS, say("search.label"), say("search.placeholder"))
 
 
 def document(title: str, head: Markup, body: Markup, language: str = "en") -> str:
@@ -55,13 +111,13 @@ def document(title: str, head: Markup, body: Markup, language: str = "en") -> st
 
 
 def message_page(site: Site, title: str, text: str) -> str:
-    """Return a page that says one thing, with the way home."""
+    """Return a page that says one thing, with a search box and the way home."""
     body = Markup(
-        '<ear-mark><header class="plain"><a class="brand" href="/">{}</a></header>'
-        '<article class="plain"><h1>{}</h1><p>{}</p></article></ear-mark>'
+        '<div class="frame"><header class="top"><div class="topline">{}</div>{}</header>'
+        '<main><div class="nothing"><h1>{}</h1><p>{}</p></div></main></div>'
     )
-    head = Markup('<link rel="stylesheet" href="/static/earmark.css"><link rel="stylesheet" href="/brand.css">')
-    return document(f"{title} · {site.settings.site_name}", head, body.format(site.settings.site_name, title, text))
+    filled = body.format(brand_link(site), search_form(), title, text)
+    return document(f"{title} · {site.settings.site_name}", style_links(site), filled)
 
 
 def clock(time_s: float) -> str:

@@ -19,7 +19,7 @@ from store.errors import StoreError
 from store.export import to_json, to_markdown, to_srt, to_txt, to_vtt
 from store.records import Episode, Segment
 from ui.answers import find_episode, whole
-from ui.site import Site
+from ui.site import Site, say
 
 Maker = Callable[[Episode, Sequence[Segment]], str]
 FORMATS: dict[str, tuple[Maker, str]] = {
@@ -40,11 +40,11 @@ def add_downloads(app: FastAPI, site: Site) -> None:
     def transcript(episode_id: str, suffix: str) -> Response:
         """Return a transcript as srt, vtt, txt, json (Podcasting 2.0) or md."""
         if suffix not in FORMATS:
-            raise HTTPException(404, f"There is no format called {suffix[:10]!r}: srt, vtt, txt, json, md.")
+            raise HTTPException(404, say("error.no_format", name=suffix[:10], known=", ".join(FORMATS)))
         episode = find_episode(site, episode_id)
         _, segments, _ = whole(site, episode)
         if not segments:
-            raise StoreError("this episode has no transcript yet", where=episode.title)
+            raise StoreError(say("error.no_transcript"), where=episode.title)
         make, media_type = FORMATS[suffix]
         return _file(make(episode, segments).encode(), f"{file_name(episode)}.{suffix}", f"{media_type}; charset=utf-8")
 

@@ -17,14 +17,13 @@ from markupsafe import Markup
 from store.overview import Amount, Overview, sample_vectors
 from ui.answers import Answers
 from ui.atlas import PLANE, Subject, make_atlas
-from ui.document import MODULES, config_json, document, duration, head_links
+from ui.document import brand_link, config_json, document, duration, head_links
 from ui.site import Site, say
 
 SAMPLE_PASSAGES = 3000
 SPEAKERS_SHOWN = 15
 SHOWS_SHOWN = 30
 MONTHS_SHOWN = 120
-CHART = (1000, 180)
 LARGEST_PX = 40.0  # of 1000 across: still to be read on a phone
 LETTER = 0.56  # a letter's width by its height, about
 
@@ -52,27 +51,28 @@ def explore_page(site: Site, view: Overview, subjects: Sequence[Subject]) -> str
     links = [f"/?{urlencode({'show': show.id})}" for show in view.shows]
     shown = sorted(zip(shows, links, strict=True), key=lambda pair: -pair[0].duration_s)[:SHOWS_SHOWN]
     speakers = [(speaker, f"/?{urlencode({'speaker': speaker.name})}") for speaker in view.speakers[:SPEAKERS_SHOWN]]
+    most_s = max((month.duration_s for month in view.months[-MONTHS_SHOWN:]), default=0.0)
     parts = [
         Markup("<h1>{}</h1>").format(say("explore.title")),
         _section("explore.map", "explore.map_text", _map(subjects))
         if subjects
         else Markup('<p class="soft">{}</p>').format(say("explore.too_little")),
-        _section("explore.months", "", _months(view.months)) if len(view.months) > 1 else "",
+        _section("explore.months", "explore.months_text", _months(view.months), most=duration(most_s))
+        if len(view.months) > 1
+        else "",
         _section("explore.shows", "", _bars(shown)),
         _section("explore.speakers", "explore.speakers_text", _bars(speakers)) if speakers else "",
     ]
     article = Markup('<article class="explore">{}</article>').format(Markup("").join(parts))
-    header = Markup('<header class="plain"><a class="brand" href="/">{}</a></header>').format(site.settings.site_name)
-    head = Markup('{}<script type="application/json" id="earmark-config">{}</script>').format(
-        head_links(modules=MODULES), config_json(site)
-    )
+    header = Markup('<header class="plain">{}</header>').format(brand_link(site))
+    head = Markup('{}<script type="application/json" id="earmark-config">{}</script>').format(head_links(site), config_json(site))
     return document(
         f"{say('explore.title')} · {site.settings.site_name}", head, Markup("<ear-mark>{}{}</ear-mark>").format(header, article)
     )
 
 
-def _section(title: str, text: str, body: Markup) -> Markup:
-    note = Markup('<p class="soft">{}</p>').format(say(text)) if text else ""
+def _section(title: str, text: str, body: Markup, **values: str) -> Markup:
+    note = Markup('<p class="soft">{}</p>').format(say(text, **values)) if text else ""
     return Markup("<section><h2>{}</h2>{}{}</section>").format(say(title), note, body)
 
 
@@ -109,31 +109,27 @@ def _map(subjects: Sequence[Subject]) -> Markup:
 def _months(months: Sequence[Amount]) -> Markup:
     shown = list(months[-MONTHS_SHOWN:])
     most = max((month.duration_s for month in shown), default=0.0) or 1.0
-    width = CHART[0] / len(shown)
     bars = []
     for index, month in enumerate(shown):
-        height = max(2.0, (CHART[1] - 24) * month.duration_s / most)
+        height = max(1.5, 100 * month.duration_s / most)
         talks = say("sum.talks.one" if month.episodes == 1 else "sum.talks.many", n=month.episodes)
         label = f"{month.name}: {duration(month.duration_s)}, {talks}"
-        year = Markup('<text class="year" x="{:.1f}" y="{}">{}</text>').format(index * width, CHART[1] - 4, month.name[:4])
         first = index == 0 or shown[index - 1].name[:4] != month.name[:4]
         bars.append(
             Markup(
-                '<a href="/?{}" aria-label="{}"><title>{}</title><rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/></a>{}'
+                '<li><a href="/?{}" title="{}" aria-label="{}">'
+                '<svg viewBox="0 0 10 100" preserveAspectRatio="none" aria-hidden="true">'
+                '<rect y="{:.1f}" width="10" height="{:.1f}"/></svg></a>{}</li>'
             ).format(
                 urlencode({"since": month.name, "until": month.name}),
                 label,
                 label,
-                index * width,
-                CHART[1] - 24 - height,
-                max(1.0, width - min(4.0, width * 0.2)),
+                100 - height,
                 height,
-                year if first else "",
+                Markup('<span class="year">{}</span>').format(month.name[:4]) if first else "",
             )
         )
-    return Markup('<svg class="months" viewBox="0 0 {} {}" role="group" aria-label="{}">{}</svg>').format(
-        *CHART, say("explore.months"), Markup("").join(bars)
-    )
+    return Markup('<ol class="months" aria-label="{}">{}</ol>').format(say("explore.months"), Markup("").join(bars))
 
 
 def _bars(rows: Sequence[tuple[Amount, str]]) -> Markup:

@@ -174,7 +174,7 @@ class Gate:
         return str((scope.get("client") or ("",))[0])
 
     def _policy(self, path: str) -> list[tuple[bytes, bytes]]:
-        rules = STRICT_POLICY if path.startswith(STRICT) else GRADIO_POLICY
+        rules = STRICT_POLICY if path == "/" or path.startswith(STRICT) else GRADIO_POLICY
         who = "embed" if _is_below(path, "/embed") else "admin" if _is_below(path, "/admin") else "other"
         headers = [
             (b"x-content-type-options", b"nosniff"),

@@ -1,75 +1,63 @@
-"""The public page: a `gr.HTML` that carries `<ear-mark>`, and the Gradio API and MCP tools that live beside it.
+"""The public page at /: what machines and readers without script get of it, and the component that makes the rest.
 
-Comes in: a site. Goes out: `gr.Blocks`. Does not know: what anybody wrote: only constants and settings pass through Gradio's
-templates, which execute what is in a value. All content is fetched by the component from /api and put in as text.
+Comes in: a site. Goes out: the route; and the Blocks of the Gradio API and MCP tools, which share its address.
+Does not know: what anybody wrote, but for titles in the list for readers without script. Gradio's own front end is not sent to
+visitors: it is 230 KB in 50 requests, draws a hidden frame sixty times a second, needs `unsafe-eval`, and asks the outer page of
+a Space to stop scrolling. All content is fetched by the component from /api and put in as text.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
-from ui.answers import Answers
-from ui.document import config_json, head_links
-from ui.packing import App, Message, Receive, Scope, Send
-from ui.site import Site
+from store.episodes import list_episodes
+from ui.answers import QUERY_CHARACTERS, Answers
+from ui.document import base_url, brand_link, config_json, document, head_links, search_form, social_tags
+from ui.site import Site, page_path
 from ui.tools import add_tools
 
-CARRIER = "<ear-mark></ear-mark>"
-# the component stands beside Gradio's container, whose overflow breaks sticky parts
-STYLE = "gradio-app,footer{display:none!important}"
+LISTED = 50  # talks in the list for readers and search engines without script
+TITLE_CHARACTERS = 200
 
 
-def home_blocks(site: Site, answers: Answers) -> Any:
-    """Return the Blocks of the public page."""
+def add_home(app: FastAPI, site: Site) -> None:
+    """Add the page at /."""
+
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    def home(request: Request, q: str = "") -> Response:
+        return HTMLResponse(home_page(site, q[:QUERY_CHARACTERS].strip(), base_url(site, request)))
+
+
+def home_page(site: Site, query: str, base: str) -> str:
+    """Return the page; with a question, its title and its card name it."""
+    name, tagline = site.settings.site_name, site.settings.tagline
+    tags = social_tags(site, f"“{query}”" if query else name, tagline, f"{base}/", f"{base}/card.png")
+    head = Markup(
+        '{}<meta name="description" content="{}"><link rel="canonical" href="{}/">{}'
+        '<link rel="preload" href="/api/stats" as="fetch" crossorigin>'
+        '<script type="application/json" id="earmark-config">{}</script>'
+    ).format(tags, tagline, base, head_links(site), config_json(site))
+    rows = Markup("").join(
+        Markup('<li><a href="{}" dir="auto">{}</a> <span class="soft" dir="auto">{}</span></li>').format(
+            page_path(episode.id), episode.title[:TITLE_CHARACTERS], episode.show[:TITLE_CHARACTERS]
+        )
+        for episode in list_episodes(site.database, readable_only=True, limit=LISTED)
+    )
+    body = Markup(
+        '<ear-mark><div class="frame" data-view="{}"><header class="top"><div class="topline">{}</div><h1 class="tagline">{}</h1>{}'
+        "</header><noscript><main><ul>{}</ul></main></noscript></div></ear-mark>"
+    ).format("results" if query else "welcome", brand_link(site), tagline, search_form(query), rows)
+    return document(f"{query} · {name}" if query else name, head, body)
+
+
+def tool_blocks(site: Site, answers: Answers) -> Any:
+    """Return the Blocks that hold the tools of the Gradio API and MCP."""
     import gradio as gr
 
-    title = site.settings.site_name.translate({ord("<"): None, ord(">"): None})  # Gradio puts it into its page as it is
-    with gr.Blocks(title=title, analytics_enabled=False) as blocks:
-        gr.HTML(CARRIER, apply_default_css=False, js_on_load=None)
+    with gr.Blocks(title=site.settings.site_name, analytics_enabled=False) as blocks:
         add_tools(site, answers)
     return blocks
-
-
-class HeadFirst:
-    """ASGI middleware that puts `head` into the page at /.
-
-    Gradio's own `head` is put in by its script, a second later; search engines and a slow phone would wait for it.
-    """
-
-    def __init__(self, app: App, head: str) -> None:
-        self._app = app
-        self._head = head.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; of the page at /, hold the answer until it is whole."""
-        if scope["type"] != "http" or scope["path"] != "/" or scope["method"] != "GET":
-            await self._app(scope, receive, send)
-            return
-        start: Message = {}
-        body = bytearray()
-
-        async def completed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                start.update(message)
-                return
-            if message["type"] != "http.response.body":
-                await send(message)
-                return
-            body.extend(message.get("body", b""))
-            if message.get("more_body", False):
-                return
-            whole = bytes(body).replace(b"</head>", self._head + b"</head>", 1)
-            headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
-            await send({**start, "headers": [*headers, (b"content-length", str(len(whole)).encode())]})
-            await send({"type": "http.response.body", "body": whole})
-
-        await self._app(scope, receive, completed)
-
-
-def home_head(site: Site) -> str:
-    """Return what goes into the head of the public page."""
-    return Markup(
-        '<meta name="description" content="{}"><style>{}</style><script type="application/json" id="earmark-config">{}</script>{}'
-    ).format(site.settings.tagline, Markup(STYLE), config_json(site), head_links())

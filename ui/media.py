@@ -13,7 +13,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 
 from store.errors import StoreError
-from ui.site import STATIC, Site, local_recording
+from ui.site import STATIC, Site, local_recording, say
 
 STATIC_TYPES = {
     ".js": "text/javascript",
@@ -37,7 +37,7 @@ def add_media(app: FastAPI, site: Site) -> None:
         except StoreError:
             recording = None
         if recording is None:
-            raise HTTPException(404, "There is no recording of this episode here.")
+            raise HTTPException(404, say("error.no_recording"))
         guessed = mimetypes.guess_type(recording.path)[0] or ""
         media_type = guessed if guessed.startswith(PLAYED_TYPES) else "application/octet-stream"
         return FileResponse(recording.path, media_type=media_type, headers={"cache-control": "public, max-age=3600"})
@@ -47,14 +47,14 @@ def add_media(app: FastAPI, site: Site) -> None:
         """Send a script, style or picture of the page's own."""
         path = STATIC / name
         if "/" in name or "\\" in name or path.suffix not in STATIC_TYPES or not path.is_file():
-            raise HTTPException(404, "There is no such file.")
+            raise HTTPException(404, say("error.no_file"))
         return _checked(path, STATIC_TYPES[path.suffix], request)
 
     @app.api_route("/logo", methods=["GET", "HEAD"], include_in_schema=False)
     def logo(request: Request) -> Response:
         """Send the brand's picture."""
         if site.logo_path is None:
-            raise HTTPException(404, "No logo is set.")
+            raise HTTPException(404, say("error.no_logo"))
         return _checked(site.logo_path, mimetypes.guess_type(site.logo_path.name)[0] or "image/png", request)
 
 

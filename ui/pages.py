@@ -6,9 +6,9 @@ Does not know: what a page looks like (`ui.article`), what the page's script mak
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from markupsafe import Markup
 
@@ -29,15 +29,15 @@ def add_pages(app: FastAPI, site: Site) -> None:
     def episode(
         request: Request,
         episode_id: str,
-        t: Annotated[float | None, Query(ge=0, le=1e6)] = None,
-        q: Annotated[str, Query(max_length=400)] = "",
+        t: str = "",
     ) -> Response:
+        """Show an episode, at a second; what is no second is the whole episode: people cut and mend addresses."""
         try:
             found = find_episode(site, episode_id)
         except StoreError:
             return HTMLResponse(message_page(site, say("episode.missing"), ""), 404)
         _, segments, head = whole(site, found)
-        body = episode_page(site, found, segments, head, t, base_url(site, request))
+        body = episode_page(site, found, segments, head, second_of(t), base_url(site, request))
         return HTMLResponse(body, headers={"cache-control": "public, max-age=30"})
 
     @app.get("/sitemap.xml", include_in_schema=False)
@@ -60,3 +60,12 @@ def add_pages(app: FastAPI, site: Site) -> None:
     def brand() -> Response:
         rule = f":root{{--brand:{site.accent}}}\n" if site.accent else ""
         return Response(rule, media_type="text/css", headers={"cache-control": "no-cache"})
+
+
+def second_of(text: str) -> float | None:
+    """Return the second that an address names, or None."""
+    try:
+        time_s = float(text)
+    except ValueError:
+        return None
+    return time_s if math.isfinite(time_s) and time_s >= 0 else None

@@ -26,7 +26,7 @@ from store.transcripts import read_segments
 from ui.answers import find_episode
 from ui.article import quote_at
 from ui.document import clock
-from ui.site import Site
+from ui.site import Site, say
 
 CARD_PX = (1200, 630)
 CARDS_KEPT = 256
@@ -56,12 +56,18 @@ def add_pictures(app: FastAPI, site: Site) -> None:
             return Response(body, media_type="image/webp", headers=headers)
         return Response(cover_svg(title), media_type="image/svg+xml", headers=headers)
 
+    @app.get("/card.png", include_in_schema=False)
+    def site_card() -> Response:
+        settings = site.settings
+        body = card_png(settings.tagline or settings.site_name, "", settings.site_name, "", "", site.accent or ACCENT)
+        return Response(body, media_type="image/png", headers={"cache-control": "public, max-age=86400"})
+
     @app.get("/card/{episode_id}.png", include_in_schema=False)
     def card(request: Request, episode_id: str, t: float | None = None) -> Response:
         try:
             episode = find_episode(site, episode_id)
         except StoreError:
-            raise HTTPException(404, "There is no such talk.") from None
+            raise HTTPException(404, say("episode.missing")) from None
         quote = ""
         if t is not None and t >= 0 and episode.transcript_id is not None:
             quote = quote_at(read_segments(site.database, episode.transcript_id), t)
@@ -160,7 +166,7 @@ def _named(site: Site, thing_id: str) -> tuple[str, str]:
     try:
         show = get_show(site.database, thing_id)
     except StoreError:
-        raise HTTPException(404, "There is no such picture.") from None
+        raise HTTPException(404, say("error.no_picture")) from None
     return show.title, show.image_url
 
 

@@ -11,10 +11,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
-from ui.document import base_url, document
+from ui.document import base_url, brand_link, document, style_links
 from ui.site import Site, say
 
 OWN = ("/api/", "/e/", "/show/", "/media/", "/healthz")
+BOUNDS = {"minimum": "least", "maximum": "most", "maxLength": "characters", "maxItems": "items"}  # OpenAPI's name -> our text
 
 
 def add_reference(app: FastAPI, site: Site) -> None:
@@ -37,15 +38,11 @@ def reference_page(site: Site, schema: dict[str, Any], base: str) -> str:
     mcp = f"{base}/gradio_api/mcp/"
     client = f'from gradio_client import Client\nClient("{base}").predict("a question", api_name="/search_talks")'
     body = Markup(
-        '<div class="frame"><header class="top topline"><a class="brand" href="/"><span class="ear" aria-hidden="true"></span>'
-        '<span>{}</span></a></header><main class="reference"><h1>{}</h1><p><a href="/openapi.json">openapi.json</a></p>'
-        "{}<h2>MCP</h2><pre>{}</pre><h2>Python</h2><pre>{}</pre></main></div>"
-    ).format(site.settings.site_name, say("reference.title"), routes, mcp, client)
-    head = Markup(
-        '<link rel="icon" href="/static/earmark.svg" type="image/svg+xml"><link rel="stylesheet" href="/static/earmark.css">'
-        '<link rel="stylesheet" href="/brand.css">'
-    )
-    return document(f"{say('reference.title')} · {site.settings.site_name}", head, body)
+        '<div class="frame"><header class="top topline">{}</header><main class="reference"><h1>{}</h1>'
+        '<p><a href="/openapi.json">openapi.json</a></p>'
+        "{}<h2>{}</h2><pre>{}</pre><h2>{}</h2><pre>{}</pre></main></div>"
+    ).format(brand_link(site), say("reference.title"), routes, say("reference.mcp"), mcp, say("reference.python"), client)
+    return document(f"{say('reference.title')} · {site.settings.site_name}", style_links(site), body)
 
 
 def _route(path: str, operation: dict[str, Any]) -> Markup:
@@ -60,10 +57,8 @@ def _kind(item: dict[str, Any]) -> str:
     schema = item.get("schema", {})
     kinds = [one.get("type", "") for one in schema.get("anyOf", [schema])]
     facts = [" or ".join(kind for kind in kinds if kind), schema.get("pattern", "")]
-    for name, word in (("minimum", "at least"), ("maximum", "at most"), ("maxLength", "at most"), ("maxItems", "at most")):
-        if name in schema:
-            facts.append(f"{word} {schema[name]}{' characters' if name == 'maxLength' else ''}")
+    facts += [say(f"reference.{key}", n=schema[name]) for name, key in BOUNDS.items() if name in schema]
     if schema.get("default") not in (None, "", []):
-        facts.append(f"default {schema['default']}")
+        facts.append(say("reference.default", value=schema["default"]))
     facts.append(item.get("description", ""))
     return ", ".join(fact for fact in facts if fact)

@@ -17,7 +17,7 @@ from store.episodes import list_shows
 from store.errors import StoreError
 from store.jobs import count_jobs, enqueue
 from ui.api import reply
-from ui.site import Site
+from ui.site import Site, say
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -37,7 +37,7 @@ def add_samples(app: FastAPI, site: Site) -> None:
     def load(request: Request) -> Response:
         """Queue the samples, into an empty catalogue only."""
         if not offered(site):
-            raise StoreError("the samples are offered to an empty catalogue only", next_step="Add talks on the admin page")
+            raise StoreError(say("error.samples"), next_step=say("error.samples_next"))
         with Database.in_folder(site.settings.data_dir).write() as connection:  # the page's own store is for reading
             for feed in sorted(FOLDER.glob("*.xml")):
                 enqueue(connection, "list", options={"link": str(feed)})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,12 @@ def say(key: str, **values: object) -> str:
     for name, value in values.items():
         text = text.replace("{" + name + "}", str(value))
     return text
+
+
+def space_address() -> str:
+    """Return the public address of the Space that this is, or ""."""
+    host = os.environ.get("SPACE_HOST", "")
+    return f"https://{host}" if host else ""
 
 
 def web_address(url: str) -> str:

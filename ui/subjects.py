@@ -32,18 +32,19 @@ _QUESTION = re.compile(r"(?:^|(?<=[.!?…] ))[^.!?…]{20,110}\?")
 COMMON_SHARE = 0.25  # a word in more of the passages than this says nothing about a subject
 COMMON_WORDS = frozenset(
     """
-    about actually after again all also always an and another any anything are around as at back basically be because been
-    before being better between big both but by call can can't come could did different do does doesn't doing don't done down
-    each else even every everything few first for from get gets getting give go goes going gone good got great had has have
-    having he her here him his how i i'd i'll i'm i've if in into is isn't it it's its just keep kind know last least let
-    let's like little long look lot made make makes many may maybe me mean might more most much must my need never new next no
-    not nothing now of off oh ok okay old on once one only or other our out over own part people point pretty probably put
-    quite rather really right said same say says see seems she should so some somebody someone something sort still stuff such
-    sure take takes talk than that that's the their them then there there's these they they're thing things think this those
-    though three through time to today together too took two under until up us use used using very want wanted was way we
-    we're we've well went were what what's when where whether which while who whole why will with without won't words work
-    would yeah year years yes yet you you're you've your
-    """.split()  # noqa: SIM905 - a list of 250 quoted words is harder to read
+    able about actually after again all alright also always an and another any anything are around as at back basically be
+    because been before being better between big both but by call can can't come cool could couldn't did didn't different
+    do does doesn't doing don't done down each else even every everything few first for from get gets getting give go goes
+    going gone gonna good got gotta great guy guys had hadn't has hasn't have haven't having he he's her here him his how i
+    i'd i'll i'm i've if in into is isn't it it's its just keep kind know last least let let's like little long look lot
+    made make makes many may maybe me mean might more most much must my need never new next no not nothing now of off oh ok
+    okay old on once one only or other our out over own part people point pretty probably put quite rather really right
+    said same say says see seems she she's should shouldn't so some somebody someone something sort still stuff such sure
+    take takes talk than that that's the their them then there there's these they they're thing things think this those
+    though three through time to today together too took trying two under until up us use used using very wanna want wanted
+    was wasn't way we we're we've well went were weren't what what's when where whether which while who who's whole why
+    will with without won't words work would wouldn't yeah year years yes yet you you're you've your
+    """.split()  # noqa: SIM905 - a list of 270 quoted words is harder to read
 )
 
 
@@ -122,10 +123,15 @@ def terms(text: str) -> list[str]:
 
 
 def distinctive(part: Counter[str], parts: Sequence[Counter[str]], count: int) -> list[str]:
-    """Return the words that `part` says more often than the others do, the most telling first."""
+    """Return the words that `part` says more often than the others do, the most telling first.
+
+    A word weighs what it adds to the difference between the part and the whole (Kullback-Leibler): in a catalogue about Bitcoin
+    "bitcoin" names nothing, nor does a filler that is in no list of common words.
+    """
+    size, whole = part.total(), sum(other.total() for other in parts)
 
     def weight(term: str) -> float:
-        return part[term] * math.log(1 + len(parts) / sum(term in other for other in parts))
+        return part[term] * math.log((part[term] / size) / (sum(other[term] for other in parts) / whole))
 
     ranked = sorted((term for term in part if part[term] > 1), key=lambda term: (-weight(term), term))
     chosen: list[str] = []

@@ -6,13 +6,12 @@ Does not know: how a moment is found.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from store.errors import EarmarkError
 from ui.answers import QUERY_CHARACTERS, Answers, Ask, find_episode, whole
 from ui.document import clock
-from ui.site import Site, page_path, say, web_address
+from ui.site import Site, page_path, say, space_address, web_address
 
 MOMENTS_MOST = 20
 PASSAGE_MOST_S = 600.0
@@ -104,9 +103,8 @@ def add_tools(site: Site, answers: Answers) -> None:
 
 def _public_address(site: Site) -> str:
     """Return where links lead: programs read them far from the page, so a path alone would not do."""
-    space = os.environ.get("SPACE_HOST", "")
     host = "localhost" if site.settings.host in ("127.0.0.1", "0.0.0.0", "::") else site.settings.host
-    return (site.settings.base_url or (f"https://{space}" if space else f"http://{host}:{site.settings.port}")).rstrip("/")
+    return (site.settings.base_url or space_address() or f"http://{host}:{site.settings.port}").rstrip("/")
 
 
 def _moment(number: int, moment: dict[str, Any], base: str) -> str:

@@ -1,7 +1,7 @@
 """Puts the web app together: one `gr.Server` (which is FastAPI) with pages, API, media, admin, Gradio's API and MCP.
 
-Comes in: settings. Goes out: the app, or a running server. Order matters: routes first, then /admin, then the public page at /,
-which as a mount takes every path that is left. Does not know: what any of the parts does.
+Comes in: settings. Goes out: the app, or a running server. Order matters: routes first, then /admin, then Gradio's API and
+MCP at /, which as a mount takes every path that is left. Does not know: what any of the parts does.
 """
 
 from __future__ import annotations
@@ -18,24 +18,21 @@ from ui.downloads import add_downloads
 from ui.embed import add_embed
 from ui.explore import add_explore
 from ui.gate import Gate
-from ui.home import HeadFirst, home_blocks, home_head
+from ui.home import add_home, tool_blocks
+from ui.look import STYLE, admin_theme
 from ui.media import add_media
 from ui.metrics import SearchMeter, add_metrics
 from ui.packing import Packing
 from ui.pages import add_pages
 from ui.pictures import add_pictures
+from ui.port import check_port
 from ui.reference import add_reference
 from ui.samples import add_samples
 from ui.site import open_site, say
 
-ADMIN_COLOURS = dict.fromkeys(  # Gradio's own orange is too light for white letters
-    ("color_accent", "button_primary_background_fill", "button_primary_background_fill_dark"), "#b0350f"
-)
-ADMIN_STYLE = (
-    ".dark button.selected{color:#fdba74!important} button.selected{color:#9a3412}"
-    "@media (max-width:30rem){.tab-container button{padding-inline:.5rem!important}}"  # all four tabs fit on a phone
-)
 MOUNT = {"footer_links": [], "run_history": False, "ssr_mode": False}
+QUEUE_PAUSE_S = 0.05  # Gradio looks at each queue a thousand times a second: a tenth of a core for a page that nobody visits
+PROGRESS_PAUSE_S = 0.2
 
 
 def create_app(settings: Settings) -> Any:
@@ -47,6 +44,7 @@ def create_app(settings: Settings) -> Any:
     meter = SearchMeter(site.database)
     answers = Answers(site, meter)
     app = gr.Server(title=settings.site_name, description=settings.tagline, docs_url=None, redoc_url=None)
+    add_home(app, site)
     add_api(app, site, answers)
     add_media(app, site)
     add_samples(app, site)
@@ -58,18 +56,24 @@ def create_app(settings: Settings) -> Any:
     add_reference(app, site)
     add_metrics(app, meter)
     login = (settings.admin_user, settings.admin_password) if settings.admin_password else None
-    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}  # Gradio's default faces come from a foreign host
-    theme = gr.themes.Default(primary_hue="orange", neutral_hue="stone", **fonts).set(**ADMIN_COLOURS)
+    admin = admin_blocks(site)
     gr.mount_gradio_app(
-        app, admin_blocks(site), "/admin", theme=theme, css=ADMIN_STYLE, auth=login, auth_message=say("admin.login"), **MOUNT
+        app, admin, "/admin", theme=admin_theme(site), css=STYLE, auth=login, auth_message=say("admin.login"), **MOUNT
     )
-    public = home_blocks(site, answers)
-    gr.mount_gradio_app(app, public, "/", mcp_server=True, **MOUNT)
-    app.add_middleware(HeadFirst, head=home_head(site))
+    tools = tool_blocks(site, answers)
+    gr.mount_gradio_app(app, tools, "/", mcp_server=True, **MOUNT)
+    calm(admin)
+    calm(tools)
     app.add_middleware(Packing)
     app.add_middleware(Gate, settings=settings)
     app.state.site, app.state.answers = site, answers
     return app
+
+
+def calm(blocks: Any) -> None:
+    """Let a queue of Gradio's rest between looks, as long as it does on Windows."""
+    blocks._queue.sleep_when_free = QUEUE_PAUSE_S
+    blocks._queue.progress_update_sleep_when_free = PROGRESS_PAUSE_S
 
 
 def serve(settings: Settings, *, block: bool = True) -> Any:
@@ -77,23 +81,24 @@ def serve(settings: Settings, *, block: bool = True) -> Any:
 
     Raises `SettingsError` where the port is taken.
     """
+    check_port(settings)
     app = create_app(settings)
     try:
         app.launch(
             server_name=settings.host,
             server_port=settings.port,
-            prevent_thread_lock=not block,
+            prevent_thread_lock=True,
             quiet=True,
             show_error=True,
             app_kwargs={"lifespan": app.router.lifespan_context},  # without it MCP answers 500 and queued events hang
             **MOUNT,
         )
-    except OSError as error:
-        raise SettingsError(
-            f"the web app cannot listen there ({error})",
-            where=f"{settings.host}:{settings.port}",
-            next_step="Choose another --port",
-        ) from error
+    except OSError as error:  # taken while the app was being made
+        check_port(settings)
+        raise SettingsError("the web app cannot listen here", where=f"{settings.host}:{settings.port}") from error
+    calm(app.get_blocks())
+    if block:
+        app.get_blocks().block_thread()
     return app
 
 

@@ -60,6 +60,8 @@ def test_admin_queues_a_link() -> None:
         tab.locator("#queue", has_text="from-the-browser").wait_for()
         ours = "[...document.querySelectorAll('#queue tr')].filter((row) => row.textContent.includes('from-the-browser'))"
         row = f"word => {ours}.some((row) => row.textContent.includes(word))"
+        tab.locator("#queue [role=gridcell]", has_text="from-the-browser").click()  # a press on the row names the job
+        until(tab, "id => document.querySelector('#job textarea, #job input').value === id", str(job.id))
         for button, word in (
             ("pause", "paused"),
             ("resume", "waiting"),

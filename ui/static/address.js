@@ -1,13 +1,15 @@
 // Every state is an address: reading and writing it. Inside a Space the outer page's address bar follows.
 
 const SPACE = "https://huggingface.co";
+const REST_MS = 250;
+const QUERY_CHARACTERS = 400; // more is not searched
 const LISTS = ["show", "speaker", "language"];
 const SINGLES = ["since", "until", "sort", "like"];
 
 /** Return the state that an address means. */
 export function read(url = new URL(location.href)) {
   const params = url.searchParams;
-  const state = { view: "search", q: params.get("q") ?? "", episode: null, t: null };
+  const state = { view: "search", q: (params.get("q") ?? "").slice(0, QUERY_CHARACTERS), episode: null, t: null };
   for (const name of LISTS) state[name] = params.getAll(name);
   for (const name of SINGLES) state[name] = params.get(name) ?? "";
   if (url.pathname === "/explore") state.view = "page";
@@ -43,8 +45,30 @@ export function path(state) {
   return `/${found.size ? `?${found}` : ""}`;
 }
 
+let resting = 0; // the timer of an address that waits for typing to rest
+let waiting = null;
+
+/** Write a state into the address bar when typing rests: Safari allows 100 changes in 30 seconds, and each costs a browser time. */
+export function writeSoon(state) {
+  clearTimeout(resting);
+  waiting = state;
+  resting = setTimeout(settle, REST_MS);
+}
+
+/** Write what waits. */
+export function settle() {
+  if (waiting) write(waiting, { push: false });
+}
+
+/** Let what waits go: the reader went back. */
+export function forget() {
+  clearTimeout(resting);
+  waiting = null;
+}
+
 /** Write a state into the address bar. */
 export function write(state, { push }) {
+  forget();
   const target = path(state);
   if (target === location.pathname + location.search) return;
   history[push ? "pushState" : "replaceState"](null, "", target);

@@ -119,14 +119,14 @@ export const memory = {
 };
 
 /** Put text on the clipboard; true where the browser let us. */
-export async function copy(text) {
+export async function copy(text, place = document.body) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
     const area = h("textarea", { readonly: true, class: "off-screen" });
     area.value = text;
-    document.body.append(area);
+    place.append(area);
     area.select();
     const done = document.execCommand("copy");
     area.remove();

@@ -18,7 +18,7 @@ const ANNOUNCE_WAIT_MS = 700;
 
 class EarMark extends HTMLElement {
   connectedCallback() {
-    if (this.shadowRoot || this.closest("gradio-app")) return; // one a page: the copy that Gradio builds stays empty
+    if (this.shadowRoot) return;
     this.dataset.live = "";
     const article = this.querySelector("article.episode, article.explore");
     this.root = this.attachShadow({ mode: "open" });
@@ -51,7 +51,7 @@ class EarMark extends HTMLElement {
           h("span", {}, brand.name ?? "Earmark")),
         h("nav", {}, h("a", { href: "/explore", onclick: (event) => this.open(event, "/explore") }, say("nav.explore")),
           h("button", { type: "button", class: "tool", title: say("nav.theme"), "aria-label": say("nav.theme"), onclick: () => this.turnTheme() }, icon("theme")))),
-      h("p", { class: "tagline" }, brand.tagline ?? ""),
+      h("h1", { class: "tagline" }, brand.tagline ?? ""),
       form, h("p", { id: "hint", class: "off-screen" }, say("search.hint")));
     this.filterPlace = h("div", { class: "filterplace" });
     this.status = h("p", { class: "status" });
@@ -60,7 +60,8 @@ class EarMark extends HTMLElement {
     this.main = h("main", { id: "main", tabindex: -1 }, this.filterPlace, this.status, this.results, this.page);
     this.live = h("p", { class: "off-screen", role: "status", "aria-live": "polite" });
     this.foot = h("footer", { class: "foot" },
-      (brand.links ?? []).map((link) => h("a", { href: safe(link.url) ?? "/", rel: "noopener" }, link.label)), h("a", { href: "/docs" }, say("footer.api")), h("span", {}, say("footer.made")));
+      (brand.links ?? []).map((link) => h("a", { href: safe(link.url) ?? "/", rel: "noopener" }, link.label)), h("a", { href: "/docs" }, say("footer.api")),
+      config.embed && h("button", { type: "button", class: "linklike", onclick: async () => (await import("./snippet.js")).embedHelp(this.root, this.state) }, say("embed.offer")), h("span", {}, say("footer.made")));
     this.frame = h("div", { class: "frame" }, this.head, this.main, this.foot);
     this.root.append(h("link", { rel: "stylesheet", href: "/static/earmark.css", onload: () => this.frame.removeAttribute("hidden") }),
       this.frame, this.player.element, this.live);
@@ -80,7 +81,9 @@ class EarMark extends HTMLElement {
 
   listen() {
     window.addEventListener("scroll", () => { for (const act of this.scrolledTo.splice(0)) act(); }, { passive: true });
+    window.addEventListener("pagehide", () => address.settle());
     window.addEventListener("popstate", () => {
+      address.forget();
       this.state = address.read();
       this.box.value = this.state.q;
       this.limit = FIRST_MOMENTS;
@@ -103,10 +106,14 @@ class EarMark extends HTMLElement {
     const was = this.state;
     this.state = { ...was, view: "search", episode: null, t: null, q: this.box.value, like: "" };
     this.limit = FIRST_MOMENTS;
-    address.write(this.state, { push: push || was.view !== "search" || !was.q });
+    if (push || was.view !== "search" || !was.q) {
+      address.settle();
+      address.write(this.state, { push: true });
+    } else address.writeSoon(this.state);
     this.render();
   }
   change(part) {
+    address.settle();
     this.state = { ...this.state, ...part };
     this.limit = FIRST_MOMENTS;
     address.write(this.state, { push: true });
@@ -115,6 +122,7 @@ class EarMark extends HTMLElement {
   go(event, state) {
     if (event && (event.metaKey || event.ctrlKey || event.shiftKey || event.button > 0)) return;
     event?.preventDefault();
+    address.settle();
     this.state = state;
     this.box.value = state.q;
     address.write(state, { push: true });
@@ -154,6 +162,10 @@ class EarMark extends HTMLElement {
   async paintFilters() {
     try {
       const stats = await this.stats();
+      const { show, speaker, language, since, until, sort } = this.state;
+      const shown = JSON.stringify([address.asks(this.state), show, speaker, language, since, until, sort]);
+      if (shown === this.filtersShown) return; // not at every key
+      this.filtersShown = shown;
       const had = this.root.activeElement?.name;
       this.filterPlace.replaceChildren(address.asks(this.state) || address.filters(this.state) ? filterRow(stats, this.state, (part) => this.change(part)) : "");
       if (had && had !== "q") this.filterPlace.querySelector(`[name="${CSS.escape(had)}"]`)?.focus();
@@ -175,7 +187,6 @@ class EarMark extends HTMLElement {
   async showResults(state) {
     const query = address.params(state);
     query.set("limit", this.limit);
-    performance.mark("earmark-asked");
     const answer = await this.asking.get(`/api/search?${query}`);
     if (!answer || this.state !== state) return;
     this.reached?.disconnect();
@@ -186,7 +197,9 @@ class EarMark extends HTMLElement {
     if (answer.moments.length >= this.limit && this.limit < ALL_MOMENTS) this.offerMore(state);
     const sum = groups.length ? `${count("results.count", answer.moments.length)} ${count("results.in", groups.length)}` : "";
     const like = state.like && say("results.like_title", { time: clock(+state.like.split("@")[1]) });
+    const back = state.like && state.q && h("button", { type: "button", class: "quiet", onclick: () => this.change({ like: "" }) }, say("results.like_back"));
     this.status.replaceChildren(...[like && h("strong", {}, like, " · "), sum, sum && h("span", { class: "took" }, ` · ${say("results.took", { ms: Math.round(answer.took_ms) })}`),
+      back && " · ", back,
       meant && h("span", { class: "meaning" }, say("results.meant")),
       answer.degraded && h("span", { class: "degraded" }, say(`results.degraded_${answer.degraded}`))].filter(Boolean));
     this.paintPlaying();
@@ -308,7 +321,3 @@ class EarMark extends HTMLElement {
 }
 
 customElements.define("ear-mark", EarMark);
-if (!document.querySelector("body > ear-mark")) {
-  // Gradio's page: begin at once instead of a second later, when Gradio has built its copy of this element, in a container that clips.
-  document.body.prepend(document.createElement("ear-mark"));
-}

@@ -3,8 +3,10 @@
 
 import { clock, count, day, h, icon, length, marked, safe, say } from "./dom.js";
 
-const SHOWN_CHARACTERS = 420; // of a moment's text, around its best sentence
+const SHOWN_CHARACTERS = matchMedia("(max-width: 46rem)").matches ? 260 : 420; // of a moment's text, around its best sentence
 const MOMENTS_FIRST = 3; // of one episode; the rest behind a button
+const COVERS_KEPT = 200;
+const covers = new Map();
 
 /** Return the groups of an answer: [{episode, moments: [{...moment, ranges, best}]}], by each episode's best. */
 export function grouped(answer) {
@@ -37,12 +39,19 @@ function groupElement({ episode, moments }, acts, compact) {
   if (compact) link.target = "_blank";
   return h("article", { class: "group", dataset: { episode: first.episode_id } },
     h("header", {},
-      !compact && h("img", { class: "cover", src: `/picture/${first.episode_id}`, alt: "", width: 56, height: 56, loading: "lazy", decoding: "async" }),
+      !compact && cover(first.episode_id),
       h("div", { class: "names" },
         h("h2", {}, h("a", link, first.title)),
         h("p", { class: "facts" }, facts([first.show, day(first.published), episode.duration_s ? length(episode.duration_s) : ""])))),
     strip(moments, episode, acts),
     list, more);
+}
+
+/** Return an episode's picture: while one types, the same element moves from answer to answer and is not decoded again. */
+function cover(id) {
+  if (!covers.has(id)) covers.set(id, h("img", { class: "cover", src: `/picture/${id}`, alt: "", width: 56, height: 56, loading: "lazy", decoding: "async" }));
+  if (covers.size > COVERS_KEPT) covers.delete(covers.keys().next().value);
+  return covers.get(id);
 }
 
 function strip(moments, episode, acts) {

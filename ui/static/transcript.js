@@ -3,16 +3,16 @@
 // three-hour transcript costs no more than a short one.
 
 import { getJson } from "./asking.js";
-import { clock, h, paintHeat, say } from "./dom.js";
+import { clock, day, h, paintHeat, say } from "./dom.js";
 
 const LEAD_S = 0.15; // recognised words start early; the mark moves a little ahead of the ear
 const FIND_WAIT_MS = 120;
-const OWN_SCROLL_MS = 900; // scroll events this soon after our own scrolling are ours
 
 export class Transcript {
   #words = null;
   #now = null;
   #nowWord = null;
+  #chapter;
   #following = true;
   #scrolledAt = 0;
   #frame = 0;
@@ -39,6 +39,8 @@ export class Transcript {
     player.addEventListener("state", () => this.#followSoon(), { signal });
     this.followButton = h("button", { type: "button", class: "follow", hidden: true, onclick: () => { this.#setFollowing(true); this.#follow(true); } }, say("episode.follow"));
     article.append(this.followButton);
+    for (const time of article.querySelectorAll("time")) time.textContent = day(time.dateTime);
+    this.chapters = [...article.querySelectorAll(".chapters li")].map((row) => ({ row, start: +row.querySelector("a").dataset.seek }));
     this.#addFind(signal);
     this.#addQuotes(signal);
   }
@@ -145,6 +147,12 @@ export class Transcript {
       else this.#loadWords().then(() => this.#cut(sentence));
       if (this.#following) this.#show(sentence, "smooth");
     } else if (jump) this.#show(sentence, "smooth");
+    const chapter = this.chapters.findLast(({ start }) => start <= time);
+    if (chapter !== this.#chapter) {
+      this.#chapter?.row.classList.remove("now");
+      chapter?.row.classList.add("now");
+      this.#chapter = chapter;
+    }
     let word = null;
     for (const candidate of sentence.querySelectorAll(".w")) if (+candidate.dataset.t <= time) word = candidate;
     if (word !== this.#nowWord) {

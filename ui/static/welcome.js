@@ -5,7 +5,7 @@ import { config, count, day, h, length, say } from "./dom.js";
 import { facts } from "./results.js";
 import { filters } from "./address.js";
 
-const SHOWS_SHOWN = 12;
+const SHOWS_SHOWN = 6;
 const NEWEST_SHOWN = 6;
 const POLL_MS = 2000;
 
@@ -22,17 +22,18 @@ export function welcome(stats, acts) {
   }).catch(() => newest.remove());
   return h("div", { class: "welcome" },
     h("p", { class: "sum" }, facts([stats.duration_s < 3600 ? length(stats.duration_s) : count("sum.hours", Math.round(stats.duration_s / 3600)), count("sum.talks", stats.episodes), count("sum.shows", stats.shows.length)]),
-      " ", h("a", { href: "/explore" }, say("welcome.explore"))),
+      " ", h("a", { href: "/explore", onclick: (event) => acts.open(event, "/explore") }, say("welcome.explore"))),
     stats.questions.length > 0 && h("section", { class: "asked" },
       h("h2", {}, say("welcome.questions")),
       h("ul", {}, stats.questions.map((question) => h("li", {}, h("button", { type: "button", dir: "auto", onclick: () => acts.ask(question) }, question))))),
     h("div", { class: "halves" },
       h("section", {}, h("h2", {}, say("welcome.shows")),
-        h("ul", { class: "newest" }, stats.shows.slice(0, SHOWS_SHOWN).map((show) => h("li", {},
+        h("ul", { class: "newest" }, [...stats.shows].sort((a, b) => b.duration_s - a.duration_s).slice(0, SHOWS_SHOWN).map((show) => h("li", {},
           h("img", { class: "cover", src: `/picture/${show.id}`, alt: "", width: 48, height: 48, loading: "lazy" }),
           h("div", {},
             h("button", { type: "button", class: "linklike", onclick: () => acts.showOnly(show.id) }, h("bdi", {}, show.title)),
-            h("p", { class: "facts" }, facts([count("sum.talks", show.episodes), length(show.duration_s)]))))))),
+            h("p", { class: "facts" }, facts([count("sum.talks", show.episodes), length(show.duration_s)])))))),
+        stats.shows.length > SHOWS_SHOWN && h("p", { class: "all" }, h("a", { href: "/explore", onclick: (event) => acts.open(event, "/explore") }, say("welcome.all_shows", { n: stats.shows.length })))),
       h("section", {}, h("h2", {}, say("welcome.newest")), newest)));
 }
 
