@@ -261,7 +261,8 @@ def search(
     else:
         answer = searcher.search(text, limit=limit, filters=filters, sort=sort)
     if as_json:
-        print_json(asdict(answer) | ({"explain": asdict(why) if why else None} if explain else {}))
+        told = {name: value for name, value in asdict(answer).items() if name != "understood" or value}
+        print_json(told | ({"explain": asdict(why) if why else None} if explain else {}))
         return
     from index.present import moments_text
 

@@ -26,7 +26,9 @@ def moments_text(answer: SearchAnswer, *, in_colour: bool, why: Explanation | No
         parts = [moment.show, moment.title, moment.published[:10], moment.speaker or ""]
         where = " · ".join(part for part in parts if part)
         text = textwrap.shorten(moment.text, QUOTE_CHARACTERS, placeholder=" …")
-        quote = "\n".join(f"   {line}" for line in textwrap.wrap(_marked(answer.query, text, bold, plain), WIDTH))
+        quote = "\n".join(
+            f"   {line}" for line in textwrap.wrap(_marked(answer.understood or answer.query, text, bold, plain), WIDTH)
+        )
         blocks.append(
             f"{number}. {bold}{clock(moment.start_s)}{plain}  {where}\n{quote}\n   {dim}{_link(moment.play_url, moment)}{plain}"
         )
@@ -36,6 +38,8 @@ def moments_text(answer: SearchAnswer, *, in_colour: bool, why: Explanation | No
     note = f" ({side}: the other half failed or was late)" if side else ""
     if reasons:
         blocks.insert(0, reasons[0])
+    if answer.understood:
+        blocks.insert(0, f"Read as {answer.understood!r}: not every word was ever said as it was typed.")
     if not answer.moments:
         nothing = f"Nothing fits {answer.query!r}{note}. Fewer or other words may help; `earmark status` shows what is here."
         return "\n\n".join([*blocks, nothing])

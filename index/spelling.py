@@ -50,11 +50,11 @@ class Spelling:
 
     def _completed(self, generation: Generation, word: str) -> str | None:
         near = self._near(generation, word, 0, prefix=True)
-        return _likeliest(generation, [one for one in near if one.startswith(word)])
+        return _likeliest(generation, word, [one for one in near if one.startswith(word)])
 
     def _corrected(self, generation: Generation, word: str, wrong: int) -> str | None:
         near = self._near(generation, word, wrong, prefix=False)
-        return _likeliest(generation, [one for one in near if one[0] == word[0] and distance(one, word) <= wrong])
+        return _likeliest(generation, word, [one for one in near if one[0] == word[0] and distance(one, word) <= wrong])
 
     def _near(self, generation: Generation, word: str, wrong: int, *, prefix: bool) -> set[str]:
         ids: list[int] = []
@@ -66,13 +66,14 @@ class Spelling:
         return {one for passage in passages_by_id(self._database, ids).values() for one in words(passage.text)}
 
 
-def _likeliest(generation: Generation, found: list[str]) -> str | None:
-    """Return the word that most windows say."""
+def _likeliest(generation: Generation, typed: str, found: list[str]) -> str | None:
+    """Return the word that most windows say; of two with one stem the one that is as long as what was typed."""
 
-    def windows(word: str) -> int:
-        return sum(part.count(stem) for part in generation.parts for stem in generation.stems(word))
+    def likelihood(word: str) -> tuple[int, int]:
+        windows = sum(part.count(stem) for part in generation.parts for stem in generation.stems(word))
+        return windows, -abs(len(word) - len(typed))
 
-    return max(sorted(found), key=windows, default=None)
+    return max(sorted(found), key=likelihood, default=None)
 
 
 def distance(first: str, second: str) -> int:

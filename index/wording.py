@@ -16,7 +16,7 @@ from index.highlight import is_small
 Form = tuple[str, ...]
 
 SMALL = 12  # numbers up to this are said in passing
-LARGEST = 9999
+LARGEST = 999_999
 SHORT_NAME = 6  # characters: "gpt 4" may be written in one, "transaction 4" is not
 FORMS_MOST = 8  # of one word
 
@@ -71,7 +71,7 @@ def other_forms(said: Sequence[str]) -> dict[str, tuple[Form, ...]]:
 
 
 def spelled(value: int) -> list[Form]:
-    """Return how a number from 0 to 9999 is said, the usual way first; an empty list for others."""
+    """Return how a number from 0 to 999,999 is said or written, the usual way first; an empty list for others."""
     if not 0 <= value <= LARGEST:
         return []
     if value < 100:
@@ -79,14 +79,20 @@ def spelled(value: int) -> list[Form]:
     forms = []
     thousands, rest = divmod(value, 1000)
     hundreds, small = divmod(rest, 100)
-    head: Form = (*((_UNITS[thousands], "thousand") if thousands else ()), *((_UNITS[hundreds], "hundred") if hundreds else ()))
+    head: Form = (
+        *((*spelled(thousands)[0], "thousand") if thousands else ()),
+        *((_UNITS[hundreds], "hundred") if hundreds else ()),
+    )
     tail = _below_hundred(small) if small else ()
     if 1100 <= value < 2100 and small >= 10:
         forms.append((*_below_hundred(value // 100), *tail))  # nineteen sixty
     forms.append((*head, *tail))
     if tail:
         forms.append((*head, "and", *tail))
-    forms.append(tuple(_UNITS[int(digit)] for digit in str(value)))  # three four one
+    if thousands:
+        forms.append((str(thousands), f"{rest:03}"))  # 11,000 is two words
+    if value < 10_000:
+        forms.append(tuple(_UNITS[int(digit)] for digit in str(value)))  # three four one
     return forms
 
 
@@ -117,9 +123,10 @@ def _numbers(said: Sequence[str]) -> Iterator[tuple[int, int, int]]:
     place = 0
     while place < len(said):
         word = said[place]
-        if word.isascii() and word.isdigit() and len(word) <= 4 and (word == "0" or word[0] != "0"):
-            yield place, place + 1, int(word)
-            place += 1
+        if word.isascii() and word.isdigit() and len(word) <= 6 and (word == "0" or word[0] != "0"):
+            grouped = len(word) <= 3 and said[place + 1 : place + 2] == ["000"]  # 11,000
+            yield place, place + 1 + grouped, int(word) * (1000 if grouped else 1)
+            place += 1 + grouped
         elif word in _VALUE:
             last, value = _spoken(said, place)
             yield place, last, value
@@ -135,14 +142,18 @@ def _spoken(said: Sequence[str], first: int) -> tuple[int, int]:
         last, more = _pair(said, place)
         if more >= 10:
             return last, 100 * value + more  # nineteen sixty
-    for name, factor in (("thousand", 1000), ("hundred", 100)):
-        if place < len(said) and said[place] == name:
-            value, place = value // factor * factor + (value % factor or 1) * factor, place + 1
-            follows = place + (place + 1 < len(said) and said[place] == "and")
-            if follows < len(said) and said[follows] in _VALUE:
-                place, more = _pair(said, follows)
-                value += more
-    return place, min(value, LARGEST + 1)
+    total = 0
+    while place < len(said) and said[place] in ("hundred", "thousand"):
+        if said[place] == "thousand":
+            total, value = total + value * 1000, 0
+        else:
+            value *= 100
+        place += 1
+        follows = place + (place + 1 < len(said) and said[place] == "and")
+        if follows < len(said) and said[follows] in _VALUE:
+            place, more = _pair(said, follows)
+            value += more
+    return place, min(total + value, LARGEST + 1)
 
 
 def _pair(said: Sequence[str], place: int) -> tuple[int, int]:

@@ -173,6 +173,32 @@ def test_another_models_index_is_not_mixed(catalogue: Catalogue) -> None:
     assert other.search("salty sea").degraded == "lexical"
 
 
+@pytest.mark.parametrize(
+    ("query", "understood", "talk"),
+    [
+        ("rain washes minera", "rain washes minerals", "sea"),  # still being typed
+        ("how does yaest make a loaf", "how does yeast make a loaf", "bread"),
+        ("whalse sing", "whales sing", "sea"),
+        ("the firmwre timer", "the firmware timer", "code"),
+        ("yeast and bacteria", "", "bread"),
+        ('"yaest"', "", ""),  # quotes mean it
+        ("version two point four point one", "", "code"),
+    ],
+)
+def test_a_word_that_nobody_said_is_read_as_one_that_somebody_did(
+    catalogue: Catalogue, query: str, understood: str, talk: str
+) -> None:
+    answer = catalogue[0].search(query)
+    assert answer.understood == understood
+    assert [catalogue[1][moment.episode_id] for moment in answer.moments[:1]] == ([talk] if talk else [])
+
+
+def test_numbers_are_found_however_they_are_written(catalogue: Catalogue) -> None:
+    for query in ("11000 metres", "two percent", "2 percent", "1960", "nineteen sixty", "issue three zero nine eight", "255"):
+        _, why = catalogue[0].explain(query, limit=1)
+        assert why is not None and why.moments[0].coverage == 1.0, query
+
+
 def test_many_searches_at_once(catalogue: Catalogue) -> None:
     queries = ["salt", "bread", "whales", "oven", '"carbon dioxide"', "moon"] * 6
     with ThreadPoolExecutor(16) as pool:

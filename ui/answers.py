@@ -134,7 +134,8 @@ class Answers:
             for place, moment in enumerate(found.moments)
             if (episode := episodes[moment.episode_id]) is not None and not _is_at(moment, leave_out)
         ][: ask.limit]
-        marks = [[] if ask.like else marked(query, moment.text, _language(episodes[moment.episode_id])) for _, moment, _ in kept]
+        said = found.understood or query
+        marks = [[] if ask.like else marked(said, moment.text, _language(episodes[moment.episode_id])) for _, moment, _ in kept]
         answer = {
             "query": ask.query,
             "took_ms": round(found.took_ms, 2),
@@ -144,6 +145,8 @@ class Answers:
             "best": [best_sentence(moment.text, ranges) for (_, moment, _), ranges in zip(kept, marks, strict=True)],
             "episodes": {key: brief(episode) for key, episode in episodes.items() if episode is not None},
         }
+        if found.understood and not ask.like:
+            answer["understood"] = found.understood
         if why is not None:
             answer["explain"] = asdict(replace(why, moments=tuple(why.moments[place] for place, _, _ in kept)))
         return answer

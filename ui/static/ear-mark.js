@@ -201,6 +201,7 @@ class EarMark extends HTMLElement {
     this.status.replaceChildren(...[like && h("strong", {}, like, " · "), sum, sum && h("span", { class: "took" }, ` · ${say("results.took", { ms: Math.round(answer.took_ms) })}`),
       back && " · ", back,
       meant && h("span", { class: "meaning" }, say("results.meant")),
+      answer.understood && h("span", { class: "degraded" }, say("results.understood", { q: answer.understood })),
       answer.degraded && h("span", { class: "degraded" }, say(`results.degraded_${answer.degraded}`))].filter(Boolean));
     this.paintPlaying();
     this.heatTimer = setTimeout(() => this.refineHeat(state, answer), HEAT_WAIT_MS);
