@@ -16,6 +16,7 @@ RUN apt-get update \
 WORKDIR /opt/earmark
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY app.py cli.py ./
+COPY commands commands
 COPY pipeline pipeline
 COPY index index
 COPY store store

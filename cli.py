@@ -1,4 +1,4 @@
-"""The terminal's door: `earmark ...`. It reads flags, calls the rooms, prints.
+"""The terminal's door: `earmark ...`. It reads flags, calls the rooms, prints. Groups of commands are in `commands/`.
 
 Progress and warnings go to stderr, results to stdout; exit code 1 if anything failed. Heavy rooms are imported by the
 command that needs them, so that `--help` answers at once.
@@ -12,6 +12,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from commands import evaluation, queue, reading
+from commands.terminal import (
+    Captions,
+    Data,
+    Device,
+    Engine,
+    Json,
+    Language,
+    Model,
+    NoRun,
+    Offline,
+    Which,
+    Workers,
+    complain,
+    given,
+    leave,
+    open_database,
+    print_json,
+    say,
+    settings_of,
+)
 from store.errors import EarmarkError
 
 if TYPE_CHECKING:
@@ -29,18 +50,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: a third of the time
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Data = Annotated[Path | None, typer.Option("--data", help="Data folder (default: EARMARK_DATA, else ./data).", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Offline = Annotated[bool | None, typer.Option("--offline", help="Never touch the network for models.", show_default=False)]
-Language = Annotated[str | None, typer.Option(help="Language code of the talks, such as en (default: detect).")]
-Model = Annotated[str | None, typer.Option(help="Whisper model: a name such as base, or a folder.")]
-Engine = Annotated[str | None, typer.Option(help="auto, onnx-whisper, faster-whisper or openai-whisper.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
-Captions = Annotated[str | None, typer.Option(help="Publisher transcripts: prefer, ignore or only.")]
-Which = Annotated[str, typer.Argument(help="Episode: id or part of its title (default: all).", show_default=False)]
-NoRun = Annotated[bool, typer.Option("--no-run", help="Only queue; `earmark run` does the work later.")]
-Workers = Annotated[int | None, typer.Option(help="Worker processes.")]
+for group in (queue, reading, evaluation):
+    app.add_typer(group.app)
 
 
 @app.command(epilog="Example: earmark add https://example.org/feed.xml --limit 10")
@@ -66,9 +77,9 @@ def add(
     from pipeline.intake import take_in
     from pipeline.sources import list_source
 
-    settings = _settings(data, engine=engine, device=device, captions=captions, workers=workers, offline=offline)
-    database = _database(settings)
-    options = _given(language=language, model=model, engine=engine, captions=captions)
+    settings = settings_of(data, engine=engine, device=device, captions=captions, workers=workers, offline=offline)
+    database = open_database(settings)
+    options = given(language=language, model=model, engine=engine, captions=captions)
     narrow = {"limit": limit, "since": since, "match": match}
     failures = 0
     rows: list[dict[str, Any]] = []
@@ -83,14 +94,14 @@ def add(
                 taken = take_in(connection, listing, options, narrow)
         except EarmarkError as error:
             failures += 1
-            _complain(error)
+            complain(error)
             rows.append({"source": source, "error": error.sentence})
             continue
         for warning in listing.warnings:
-            _say(f"{listing.title}: {warning}")
+            say(f"{listing.title}: {warning}")
         if not listing.episodes:
-            _say(f"{listing.title}: no episode fits")
-        _say(
+            say(f"{listing.title}: no episode fits")
+        say(
             f"{listing.title}: {len(taken.new)} new"
             + (f", {len(taken.requeued)} tried again" if taken.requeued else "")
             + (f", {len(taken.known)} already here" if taken.known else "")
@@ -99,13 +110,13 @@ def add(
                      "requeued": taken.requeued, "known": taken.known})  # fmt: skip
     if dry_run:
         _tell_cost(listings, settings, hourly_price, as_json=as_json)
-        _leave(failures)
+        leave(failures)
         return
     if any(row.get("new") or row.get("requeued") for row in rows) and not no_run:
         failures += _work(settings, database)
     if as_json:
-        _print_json({"sources": rows, "failed": failures})
-    _leave(failures)
+        print_json({"sources": rows, "failed": failures})
+    leave(failures)
 
 
 @app.command(epilog="Example: earmark run --workers 2")
@@ -121,15 +132,15 @@ def run(
     data: Data = None,
 ) -> None:
     """Do what is queued: fetch, transcribe, index. Stop it at any time; it goes on where it was."""
-    settings = _settings(data, workers=workers, engine=engine, model=model, device=device, offline=offline, ray=ray)
-    database = _database(settings)
+    settings = settings_of(data, workers=workers, engine=engine, model=model, device=device, offline=offline, ray=ray)
+    database = open_database(settings)
     if metrics_port is not None:
         from prometheus_client import start_http_server
 
         from store.metrics import registry
 
         start_http_server(metrics_port, addr="127.0.0.1", registry=registry(database))
-    _leave(_work(settings, database, forever=forever))
+    leave(_work(settings, database, forever=forever))
 
 
 @app.command(epilog="Example: earmark sync --every 1h")
@@ -144,42 +155,18 @@ def sync(
 
     from store.jobs import enqueue_sync
 
-    settings = _settings(data, workers=workers, offline=offline)
-    database = _database(settings)
+    settings = settings_of(data, workers=workers, offline=offline)
+    database = open_database(settings)
     pause_s = _seconds(every) if every else 0.0
     while True:
         started = time.monotonic()
         with database.write() as connection:
-            _say(f"reading {enqueue_sync(connection)} shows again")
+            say(f"reading {enqueue_sync(connection)} shows again")
         failures = _work(settings, database)
         if not pause_s:
-            _leave(failures)
+            leave(failures)
             return
         time.sleep(max(0.0, started + pause_s - time.monotonic()))
-
-
-@app.command(epilog="Example: earmark pause sourdough")
-def pause(what: Which = "", data: Data = None) -> None:
-    """Hold back what is queued or running (of one episode, or everything)."""
-    _steer(_settings(data), "pause", what, ("queued", "running"))
-
-
-@app.command(epilog="Example: earmark resume")
-def resume(what: Which = "", data: Data = None) -> None:
-    """Let what was paused go on (with the next `earmark run`)."""
-    _steer(_settings(data), "resume", what, ("paused",))
-
-
-@app.command(epilog="Example: earmark cancel sourdough")
-def cancel(what: Which = "", data: Data = None) -> None:
-    """Stop what is queued, running or paused; what is committed stays."""
-    _steer(_settings(data), "cancel", what, ("queued", "running", "paused"))
-
-
-@app.command(epilog="Example: earmark retry && earmark run")
-def retry(what: Which = "", data: Data = None) -> None:
-    """Queue again what failed or was cancelled, each with the options it was added with."""
-    _steer(_settings(data), "retry", what, ("failed", "cancelled"))
 
 
 @app.command(epilog="Example: earmark retranscribe --publisher --model large-v3-turbo")
@@ -197,16 +184,16 @@ def retranscribe(
     from store.episodes import with_publishers_transcript
     from store.lookup import the_episode
 
-    settings = _settings(data)
-    database = _database(settings)
+    settings = settings_of(data)
+    database = open_database(settings)
     if bool(what) == publisher:
         raise EarmarkError("name an episode, or say --publisher", next_step="See what is here: earmark status --episodes")
     chosen = with_publishers_transcript(database) if publisher else [the_episode(database, what)]
     with database.write() as connection:
-        queued = take_again(connection, chosen, _given(language=language, model=model, engine=engine))
-    _say(f"{queued} of {len(chosen)} episodes queued")
+        queued = take_again(connection, chosen, given(language=language, model=model, engine=engine))
+    say(f"{queued} of {len(chosen)} episodes queued")
     if queued and not no_run:
-        _leave(_work(settings, database))
+        leave(_work(settings, database))
 
 
 @app.command(epilog="Example: earmark status --episodes")
@@ -221,13 +208,13 @@ def status(
 
     from store.report import catalogue_report, report_text
 
-    database = _database(_settings(data), read_only=True)
+    database = open_database(settings_of(data), read_only=True)
     while True:
         report = catalogue_report(database, with_episodes=episodes)
         if watch and not as_json:
             typer.echo("\x1b[2J\x1b[H", nl=False)  # clear the terminal
         if as_json:
-            _print_json(report)
+            print_json(report)
         else:
             typer.echo(report_text(report))
         if not watch:
@@ -246,6 +233,7 @@ def search(
     since: Annotated[str, typer.Option(help="From this day on (YYYY-MM-DD).")] = "",
     until: Annotated[str, typer.Option(help="Up to this day.")] = "",
     sort: Annotated[str, typer.Option(help="best or newest.")] = "best",
+    explain: Annotated[bool, typer.Option("--explain", help="Say what matched by word, by meaning, and what decided.")] = False,
     as_json: Json = False,
     data: Data = None,
 ) -> None:
@@ -256,8 +244,8 @@ def search(
     from index.search import Searcher
     from store.lookup import episodes_called, shows_called
 
-    settings = _settings(data)
-    database = _database(settings, read_only=True)
+    settings = settings_of(data)
+    database = open_database(settings, read_only=True)
     filters = Filters(
         show_ids=tuple(found.id for word in show or () for found in shows_called(database, word)),
         episode_ids=tuple(found.id for word in episode or () for found in episodes_called(database, word)),
@@ -267,33 +255,17 @@ def search(
         until=until,
     )
     text = " ".join(query)
-    answer = Searcher(settings, database).search(text, limit=limit, filters=filters, sort=sort)
+    searcher, why = Searcher(settings, database), None
+    if explain:
+        answer, why = searcher.explain(text, limit=limit, filters=filters, sort=sort)
+    else:
+        answer = searcher.search(text, limit=limit, filters=filters, sort=sort)
     if as_json:
-        _print_json(asdict(answer))
+        print_json(asdict(answer) | ({"explain": asdict(why) if why else None} if explain else {}))
         return
     from index.present import moments_text
 
-    typer.echo(moments_text(answer, in_colour=sys.stdout.isatty()))
-
-
-@app.command(epilog="Example: earmark transcript sourdough")
-def transcript(
-    episode: Annotated[str, typer.Argument(help="Episode: its id, address, or part of its title.")],
-    data: Data = None,
-) -> None:
-    """Read one episode's transcript."""
-    _take_away(_settings(data), episode, "md", None)
-
-
-@app.command(epilog="Example: earmark export sourdough --format srt --output talk.srt")
-def export(
-    episode: Annotated[str, typer.Argument(help="Episode: its id, address, or part of its title.")],
-    format: Annotated[str, typer.Option("--format", "-f", help="srt, vtt, txt, json or md.")] = "srt",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write (default: print).")] = None,
-    data: Data = None,
-) -> None:
-    """Take an episode's transcript away as a file."""
-    _take_away(_settings(data), episode, format, output)
+    typer.echo(moments_text(answer, in_colour=sys.stdout.isatty(), why=why))
 
 
 @app.command(epilog="Example: earmark remove sourdough --yes")
@@ -307,8 +279,8 @@ def remove(
     from store.episodes import list_episodes, remove_episode, remove_show
     from store.lookup import the_episode, the_show
 
-    settings = _settings(data)
-    database = _database(settings)
+    settings = settings_of(data)
+    database = open_database(settings)
     target = (the_show if whole_show else the_episode)(database, what)
     count = f" with {len(list_episodes(database, show_id=target.id))} episodes" if whole_show else ""
     if not yes and not typer.confirm(f"Remove {target.title!r}{count}?"):
@@ -318,7 +290,7 @@ def remove(
     for path in paths:
         (database.folder / path).unlink(missing_ok=True)
     _publish(settings, database)
-    _say(f"Removed {target.title}{count}")
+    say(f"Removed {target.title}{count}")
 
 
 @app.command(epilog="Example: earmark reindex")
@@ -326,8 +298,8 @@ def reindex(data: Data = None) -> None:
     """Make the index again from the database; nothing is transcribed or embedded again."""
     from index.build import rebuild_index
 
-    settings = _settings(data)
-    _say(f"Index rebuilt: {rebuild_index(_database(settings), settings)}")
+    settings = settings_of(data)
+    say(f"Index rebuilt: {rebuild_index(open_database(settings), settings)}")
 
 
 @app.command(epilog="Example: earmark serve --port 8000")
@@ -339,8 +311,8 @@ def serve(
     """Serve the search page."""
     from ui.web import serve as serve_app
 
-    settings = _settings(data, host=host, port=port)
-    _say(f"Earmark serves {settings.data_dir} on http://{settings.host}:{settings.port}  (Ctrl-C stops it)")
+    settings = settings_of(data, host=host, port=port)
+    say(f"Earmark serves {settings.data_dir} on http://{settings.host}:{settings.port}  (Ctrl-C stops it)")
     serve_app(settings)
 
 
@@ -353,32 +325,20 @@ def doctor(as_json: Json = False, data: Data = None) -> None:
     from pipeline.health import check_pipeline
     from store.health import check_rooms, check_store
 
-    settings = _settings(data)
+    settings = settings_of(data)
     checks = [*check_rooms(Path(__file__).parent), *check_pipeline(settings), *check_store(settings), *check_index(settings)]
     if as_json:
-        _print_json([asdict(check) for check in checks])
+        print_json([asdict(check) for check in checks])
     else:
         for check in checks:
             typer.echo(
                 f"{'ok  ' if check.ok else 'LOOK'}  {check.name}: {check.found}"
                 + (f" -> {check.next_step}" if check.next_step else "")
             )
-    _leave(sum(not check.ok for check in checks))
+    leave(sum(not check.ok for check in checks))
 
 
 # --- between the flags and the rooms ----------------------------------------------------------------------------------
-
-
-def _settings(data: Path | None, **flags: Any) -> Settings:
-    from store.settings import load_settings
-
-    return load_settings(data, flags)
-
-
-def _database(settings: Settings, *, read_only: bool = False) -> Database:
-    from store.database import Database
-
-    return Database.in_folder(settings.data_dir, read_only=read_only)
 
 
 def _work(settings: Settings, database: Database, *, forever: bool = False) -> int:
@@ -394,24 +354,11 @@ def _tell_cost(listings: list[ShowListing], settings: Settings, hourly_price: fl
 
     from pipeline.estimate import estimate, estimate_text
 
-    told = estimate(listings, settings, _say, hourly_price=hourly_price)
+    told = estimate(listings, settings, say, hourly_price=hourly_price)
     if as_json:
-        _print_json(asdict(told))
+        print_json(asdict(told))
         return
     typer.echo(estimate_text(told))
-
-
-def _steer(settings: Settings, verb: str, what: str, states: tuple[Any, ...]) -> None:
-    """Pause, resume, cancel or retry jobs, and say how many."""
-    from store import jobs
-    from store.lookup import the_episode
-
-    database = _database(settings)
-    episode_id = the_episode(database, what).id if what else None
-    found = jobs.list_jobs(database, states=states, episode_id=episode_id)
-    with database.write() as connection:
-        moved = sum(getattr(jobs, verb)(connection, job.id) for job in found)
-    _say(f"{verb}: {moved} jobs")
 
 
 def _seconds(text: str) -> float:
@@ -427,55 +374,12 @@ def _publish(settings: Settings, database: Database) -> None:
     IndexStage(settings, database).publish()
 
 
-def _take_away(settings: Settings, word: str, form: str, output: Path | None) -> None:
-    from store.export import FORMATS
-    from store.files import write_atomic
-    from store.lookup import the_episode
-    from store.transcripts import read_segments
-
-    if form not in FORMATS:
-        raise EarmarkError(f"{form!r} is not a format", next_step=f"Take one of {', '.join(FORMATS)}")
-    database = _database(settings, read_only=True)
-    episode = the_episode(database, word)
-    if episode.transcript_id is None:
-        raise EarmarkError("there is no transcript yet", where=episode.title, next_step="See why: earmark status")
-    text = FORMATS[form](episode, read_segments(database, episode.transcript_id))
-    if output is None:
-        typer.echo(text, nl=False)
-    else:
-        write_atomic(output, text.encode())
-        _say(f"Wrote {output}")
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _print_json(value: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=1))
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-def _complain(error: EarmarkError) -> None:
-    _say(f"error: {error.sentence}")
-
-
-def _leave(failures: int) -> None:
-    if failures:
-        raise typer.Exit(1)
-
-
 def main() -> None:
     """Run the command line; a failure is one sentence and exit code 1."""
     try:
         app()
     except EarmarkError as error:
-        _complain(error)
+        complain(error)
         sys.exit(1)
     except BrokenPipeError:  # `earmark transcript x | head`
         sys.stderr.close()

@@ -18,6 +18,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.retrieval import CACHE, DEPTH, NEAR_WORDS, judge, overlap, strict, tell
-from bench.retrieval_data import Query, embed_set, read_set
+from bench.retrieval_data import Query, embed_set, read_set, worsen
 from bench.retrieval_runs import Catalogue, Hit
 from index.embed import open_embedder
 from index.features import FEATURES
-from index.trees import RANKER, Trees
+from index.trees import RANKER, Trees, learned_scores
 from store.settings import load_settings
 
 FOLDS = 5
@@ -60,17 +61,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="dev")
     parser.add_argument("--episodes", type=int)
+    parser.add_argument("--distractors", type=int, default=0, help="add this many episodes without judgments")
+    parser.add_argument("--noise", type=float, default=0.0, help="share of words to replace as speech recognition might (0.1)")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--trees", type=int, default=80, help="of each forest")
     parser.add_argument("--leaves", type=int, default=12)
     parser.add_argument("--rate", type=float, default=0.08)
     parser.add_argument("--write", action="store_true", help=f"train on all shows and write {RANKER.name}")
     given = parser.parse_args()
-    examples = collect(given.data, given.split, given.episodes, given.cache)
+    examples = collect(given.data, given.split, given.episodes, given.distractors, given.noise, given.cache)
     options = {"trees": given.trees, "leaves": given.leaves, "rate": given.rate}
     scores = cross_validate(examples, options)
     fused = [example.features[:, FEATURES.index("fused")] for example in examples]
-    for name, made in (("fused", fused), ("trees, unseen shows", scores)):
+    for name, made in (("fused", fused), ("learned, unseen shows", scores)):
         print(f"{name:20} {json.dumps(figures(examples, made))}")
     if given.write:
         content = train(examples, options)
@@ -85,9 +88,10 @@ def main() -> None:
         )
 
 
-def collect(data: Path, split: str, episodes: int | None, cache: Path) -> list[Example]:
+def collect(data: Path, split: str, episodes: int | None, distractors: int, noise: float, cache: Path) -> list[Example]:
     """Ask every query of a set and return the candidates with their features."""
-    given = read_set(data, split, episodes=episodes)
+    alter = partial(worsen, share=noise) if noise else None
+    given = read_set(data, split, episodes=episodes, distractors=distractors, alter=alter)
     shows = {talk.id: talk.show for talk in given.talks}
     with tempfile.TemporaryDirectory(prefix="earmark-bench-") as folder:
         settings = load_settings(Path(folder))
@@ -114,7 +118,7 @@ def cross_validate(examples: Sequence[Example], options: dict[str, Any]) -> list
         trees = Trees(train([example for example in examples if fold_of[example.show] != fold], options))
         for number, example in enumerate(examples):
             if fold_of[example.show] == fold:
-                scores[number] = trees.score(example.features)
+                scores[number] = learned_scores(trees, example.features)
         tell(f"fold {fold + 1} of {FOLDS}")
     return scores
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from index.columns import Mask
 from index.embed import Vectors
 from index.generation import Generation
+from index.language import stem_hash
 from index.lexical import LexicalQuery
 from index.qdrant import Collection, check_qdrant
 from index.qdrant_door import open_door
@@ -134,10 +135,14 @@ class QdrantFinder:
 
     def by_words(self, generation: Generation, asked: LexicalQuery, counts: Counts, filters: Filters, limit: int) -> list[Place]:
         """Ask for the stems, each with its weight in the whole catalogue."""
+        wanted_keys = {stem_hash(stem) for group in asked.terms for stem in group}
         weights: dict[int, float] = {}
         for group, weight in zip(counts.terms, counts.idf, strict=True):
-            for key in group:
+            for key in wanted_keys.intersection(group):
                 weights[key] = max(weight, weights.get(key, 0.0))
+        for form in asked.forms:  # a sparse vector knows no order: the score looks at it later
+            for word in form:
+                weights.setdefault(stem_hash(generation.stems(word)[0]), max(counts.idf) / len(form))
         found = self._enough(
             generation, SPARE * limit, lambda wanted: self._collection.by_stems(weights, asked.phrases, filters, wanted)
         )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.part import Part
-from index.ranker import K1, B, Counts, Place, scaled, title_weights
+from index.ranker import K1, B, Counts, Place, places_in, scaled, title_weights
 
 Numbers = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -119,7 +119,7 @@ def describe(
     columns["words"] = scaled(bm25)
     _episode_columns(columns, bm25, episodes)
     found = np.array([dense.get(place, np.nan) for place in places])
-    low = float(np.nanmin(found)) if dense else 0.0
+    low = min((dense[place] for place in places if place in dense), default=min(dense.values(), default=0.0))
     columns["cosine"] = np.where(np.isnan(found), low, found)
     columns["meaning"] = scaled(columns["cosine"])
     columns["fused"] = np.array([fused[place] for place in places])
@@ -204,11 +204,8 @@ def _starts(
 def _occurrences(found: npt.NDArray[np.uint32], counts: Counts) -> tuple[Integers, Integers]:
     """Return where the query's words stand among the stems, in order, and which word stands there."""
     places, words = [], []
-    for word, group in enumerate(counts.terms):
-        hits = found == group[0]
-        for other in group[1:]:
-            hits |= found == other
-        here = np.flatnonzero(hits)
+    for word in range(len(counts.terms)):
+        here = places_in(found, counts, word)
         places.append(here)
         words.append(np.full(len(here), word))
     all_places, all_words = np.concatenate(places), np.concatenate(words)

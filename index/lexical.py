@@ -32,10 +32,14 @@ DAY_ZERO = 1 << 20  # added to days since 1970, so that they are never negative
 
 @dataclass(frozen=True, slots=True)
 class LexicalQuery:
-    """What to look for: for each word its stems (one by language), and phrases of words as they are written."""
+    """What to look for: for each word its stems (one by language), phrases of words as they are written, and other forms of words.
+
+    A window must say any word or form, and every phrase.
+    """
 
     terms: tuple[tuple[str, ...], ...]
     phrases: tuple[tuple[str, ...], ...] = ()
+    forms: tuple[tuple[str, ...], ...] = ()
 
 
 class LexicalIndex:
@@ -70,6 +74,17 @@ class LexicalIndex:
         positions = self._searcher.fast_field_values("window", [address for _, address in hits])
         return np.array(positions, dtype=np.int64), np.array([score for score, _ in hits], dtype=np.float32)
 
+    def near(self, word: str, wrong: int, limit: int, *, prefix: bool) -> Positions:
+        """Return up to `limit` positions of windows that say a word with at most `wrong` letters other than `word`'s.
+
+        `prefix`: it may go on after that.
+        """
+        from tantivy import Query
+
+        asked = Query.fuzzy_term_query(self._schema, "plain", word, distance=wrong, prefix=prefix)
+        hits = self._searcher.search(asked, limit, count=False).hits
+        return np.array(self._searcher.fast_field_values("window", [address for _, address in hits]), dtype=np.int64)
+
     def _query(self, query: LexicalQuery, filters: Filters) -> Any:
         from tantivy import Occur, Query
 
@@ -79,6 +94,7 @@ class LexicalIndex:
         ]
         if not terms:
             return None
+        terms.extend(self._phrase(form) for form in query.forms)
         any_word = terms[0] if len(terms) == 1 else Query.boolean_query([(Occur.Should, term) for term in terms])
         required = [self._phrase(phrase) for phrase in query.phrases]
         required.extend(self._filter(filters))

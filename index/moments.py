@@ -6,9 +6,9 @@ Does not know: the database, texts, addresses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from heapq import heapify, heappop, heappush
+from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,7 @@ SAME_SHARE = 0.8  # of words in common: the same advert or introduction again
 SPREAD = 0.93  # each further moment of an episode counts this much less than the one before
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A moment inside the index: a window, the row and sentence to start at, and the last row that belongs to it."""
 
     place: Place
@@ -38,7 +37,7 @@ def find_moments(parts: Sequence[Part], ranking: Ranking, counts: Counts, limit:
     """Return up to `limit` moments, best first."""
     leaders = _spread(parts, _merged(parts, ranking), limit)
     starts = starts_of(parts, [one.place for one in leaders], counts)
-    return [replace(one, row=row, sentence=sentence) for one, (row, sentence) in zip(leaders, starts, strict=True)]
+    return [one._replace(row=row, sentence=sentence) for one, (row, sentence) in zip(leaders, starts, strict=True)]
 
 
 def starts_of(parts: Sequence[Part], places: Sequence[Place], counts: Counts) -> list[tuple[int, int]]:
@@ -52,7 +51,7 @@ def starts_of(parts: Sequence[Part], places: Sequence[Place], counts: Counts) ->
         rows = np.repeat(firsts - (ends - sizes), sizes) + np.arange(ends[-1])
         hashes, starts = terms.of_rows(rows)
         borders, of_row = terms.sentences_of_rows(rows, starts)
-        coverage = (count_in(hashes, np.append(borders, len(hashes)), counts.terms) > 0) @ idf
+        coverage = (count_in(hashes, np.append(borders, len(hashes)), counts) > 0) @ idf
         for one, first, begin, end in zip(here.tolist(), firsts.tolist(), (ends - sizes).tolist(), ends.tolist(), strict=True):
             low, high = int(of_row[begin]), int(of_row[end])
             start = low + _first_telling(coverage[low:high])
@@ -66,44 +65,44 @@ def _first_telling(coverage: npt.NDArray[np.float64]) -> int:
     return int(np.argmax(coverage >= START_COVERAGE * best)) if best > 0 else 0
 
 
-def _merged(parts: Sequence[Part], ranking: Ranking) -> list[Found]:
-    """Keep the best window of each discussion, reaching as far as its neighbours do."""
+def _merged(parts: Sequence[Part], ranking: Ranking) -> Iterator[Found]:
+    """Yield the best window of each discussion, best first, reaching as far as its neighbours do."""
     table = np.zeros((len(ranking), 3), dtype=np.int64)  # episode, first row, last row
     for number, here, positions in by_part([one.place for one in ranking]):
         columns = parts[number].columns
         rows = columns.window_row[positions]
         table[here] = np.column_stack([columns.episode[rows], rows, rows + columns.window_rows[positions] - 1])
-    kept: list[Found] = []
-    by_episode: dict[tuple[int, int], list[int]] = {}
-    for one, (episode, row, last) in zip(ranking, table.tolist(), strict=True):
-        near = by_episode.setdefault((one.place[0], episode), [])
-        if all(abs(other - row) > NEAR_ROWS for other in near):
-            near.append(row)
-            kept.append(Found(one.place, episode, row, 0, last, one.score))
-    return kept
+    seen: dict[tuple[int, int], set[int]] = {}
+    for (place, score), (episode, row, last) in zip(ranking, table.tolist(), strict=True):
+        near = seen.setdefault((place[0], episode), set())
+        if row not in near:
+            near.update(range(row - NEAR_ROWS, row + NEAR_ROWS + 1))
+            yield Found(place, episode, row, 0, last, score)
 
 
-def _spread(parts: Sequence[Part], found: list[Found], limit: int) -> list[Found]:
+def _spread(parts: Sequence[Part], found: Iterator[Found], limit: int) -> list[Found]:
     """Take the best in turn, holding back further moments of an episode and leaving out what was said before word for word."""
     taken: list[Found] = []
     seen_words: list[set[int]] = []
     seen_episodes: dict[tuple[int, int], int] = {}
-    waiting = [(-one.score, order, 0) for order, one in enumerate(found)]  # what it is worth after so many of its episode
-    heapify(waiting)
-    while waiting and len(taken) < limit:
-        worth, order, counted = heappop(waiting)
-        best = found[order]
+    waiting: list[tuple[float, int, int, Found]] = []  # what it is worth after so many of its episode
+    order, coming = 0, next(found, None)
+    while (waiting or coming) and len(taken) < limit:
+        while coming and (not waiting or coming.score >= -waiting[0][0]):  # what comes later is worth no more than this
+            heappush(waiting, (-coming.score, order, 0, coming))
+            order, coming = order + 1, next(found, None)
+        worth, number, counted, best = heappop(waiting)
         episode = (best.place[0], best.episode)
         earlier = seen_episodes.get(episode, 0)
         if earlier != counted:  # others of its episode were taken meanwhile
-            heappush(waiting, (-best.score * SPREAD**earlier, order, earlier))
+            heappush(waiting, (-best.score * SPREAD**earlier, number, earlier, best))
             continue
         words = _words(parts, best)
         if any(_alike(words, other) for other in seen_words):
             continue
         seen_words.append(words)
         seen_episodes[episode] = earlier + 1
-        taken.append(replace(best, score=-worth))
+        taken.append(best._replace(score=-worth))
     return taken
 
 
@@ -113,5 +112,6 @@ def _words(parts: Sequence[Part], found: Found) -> set[int]:
 
 
 def _alike(words: set[int], other: set[int]) -> bool:
-    smaller = min(len(words), len(other))
-    return smaller > 0 and len(words & other) >= SAME_SHARE * max(len(words), len(other))
+    smaller, larger = sorted((len(words), len(other)))
+    needed = SAME_SHARE * larger
+    return 0 < smaller >= needed and len(words & other) >= needed

@@ -9,6 +9,7 @@ Does not know: other parts, generations, queries.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from index.dense import DenseIndex, window_vectors, write_dense
 from index.lexical import LexicalIndex, write_lexical
 from index.stem_counts import StemCounts, has_stem_counts, write_stem_counts
 from index.terms import Terms, write_terms
+from index.titles import Titles
 from store.errors import IndexUnavailable
 from store.records import Passage
 
@@ -36,7 +38,12 @@ class Part:
         self._lexical = None if elsewhere else LexicalIndex(folder)
         counts = self._lexical or StemCounts(folder)
         self.count: Callable[[str], int] = counts.count  # in how many windows a stem stands
-        self.titles: dict[int, frozenset[int]] = {}  # stems of episodes' titles, filled as they are needed
+
+    @cached_property
+    def titles(self) -> Titles:
+        """The words of the episodes' titles; read when they are first asked for."""
+        languages = self.columns.languages
+        return Titles(self.columns.episodes, languages[0] if languages else None)
 
     @property
     def dense(self) -> DenseIndex:

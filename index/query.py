@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from index.language import words
 
@@ -41,17 +42,42 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class ParsedQuery:
-    """A query, read. `words` are folded and different, those of the phrases included; `meaning` is what gets embedded."""
+    """A query, read. `words` are folded and different, those of the phrases included; `meaning` is what gets embedded.
+
+    `read_as`: words that nobody said, and what they are read as.
+    """
 
     text: str
     words: tuple[str, ...]
     phrases: tuple[tuple[str, ...], ...]
     meaning: str
+    read_as: tuple[tuple[str, str], ...] = ()
 
     @property
     def only_phrases(self) -> bool:
         """Whether every word stands in quotes."""
         return bool(self.phrases) and {word for phrase in self.phrases for word in phrase} >= set(self.words)
+
+    @property
+    def loose_words(self) -> tuple[str, ...]:
+        """The words outside quotes: only they may be read as others."""
+        quoted = {word for phrase in self.phrases for word in phrase}
+        return tuple(word for word in self.words if word not in quoted)
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether the last word may not be finished."""
+        return self.text[-1:].isalnum()
+
+    @property
+    def understood(self) -> str:
+        """The query with the words that were meant; "" where it was taken as it stands."""
+        return _with(self.meaning, self.read_as) if self.read_as else ""
+
+    def reading(self, read_as: Mapping[str, str]) -> ParsedQuery:
+        """Return the query with some of its words read as others."""
+        pairs = tuple(read_as.items())
+        return replace(self, read_as=pairs, meaning=_with(self.meaning, pairs))
 
     def __bool__(self) -> bool:
         return bool(self.words)
@@ -68,6 +94,12 @@ def parse_query(text: str) -> ParsedQuery:
     found = tuple(dict.fromkeys(words(text)))[:MAX_WORDS]
     meaning = " ".join(re.sub(r'["“”„«»]', " ", text).split())[:MAX_MEANING_CHARS]
     return ParsedQuery(text, found, tuple(phrases[:MAX_PHRASES]), meaning)
+
+
+def _with(text: str, read_as: tuple[tuple[str, str], ...]) -> str:
+    for word, meant in read_as:
+        text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", meant, text, flags=re.IGNORECASE)
+    return text
 
 
 def fold_name(name: str) -> str:

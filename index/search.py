@@ -8,34 +8,41 @@ Does not know: HTTP, terminals, how the index was built.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from index.candidates import Finder, Finders
+import numpy as np
+
+from index.candidates import PARTS, Finder, Finders
 from index.embed import Embedder, Vectors, open_embedder
+from index.explain import Evidence, Explanation, explain
 from index.features import Numbers as Features
 from index.features import describe
 from index.generation import Generation, Readers
 from index.highlight import highlights
+from index.language import words
 from index.lexical import LexicalQuery
 from index.manifest import index_folder
 from index.moments import Found, find_moments
-from index.query import Filters, ParsedQuery, parse_query
-from index.ranker import Counts, Place, Ranking, count_terms, coverage, fuse, lexical_scores, scaled
-from index.trees import open_trees
+from index.query import MAX_WORDS, Filters, ParsedQuery, parse_query
+from index.ranker import Counts, Place, Ranked, Ranking, count_terms, coverage, fuse, lexical_scores, scaled
+from index.spelling import Spelling
+from index.trees import learned_scores, open_trees
+from index.wording import Form, other_forms
 from store.database import Database
-from store.episodes import get_episode
-from store.errors import EarmarkError, IndexUnavailable, StoreError
+from store.errors import EarmarkError, IndexUnavailable
 from store.links import has_secret
 from store.passages import passages_by_id
 from store.records import Episode, Moment, Passage, SearchAnswer
 from store.settings import Settings
+from store.shelf import Shelf
 
 __all__ = ["Filters", "Searcher", "highlights"]
 
@@ -46,9 +53,11 @@ OVERDUE = 10  # times the budget after which a search without any side's answer 
 NEWEST_SHARE = 0.5  # sorted by date, what scores less than this share of the best is left out
 NEWEST_DEPTH = 50
 LEARNED = 64  # windows, best by score first, that the learned order may move; with all 170 candidates it gains nothing more
-AT_ONCE = (os.cpu_count() or 2) + 1  # searches; 16 at once on 2 cores pass the interpreter around: 56 a second in place of 105
+AT_ONCE = max(2, os.cpu_count() or 2)  # searches; more only pass the interpreter around: 16 on 2 cores answer half as many a second
 TAIL = 0.2  # the best score of a window that it does not see
 SHOWN = 10
+COMMON_IDF = math.log(2)  # of a word that half of the windows say
+FEWEST_TERMS = 2
 SAID_SHARE = 0.5  # of the question's weight: with more of it in one window, that window fits
 
 Side = Literal["lexical", "dense"]
@@ -62,6 +71,7 @@ class Sides:
     """What both sides found, before anything is merged: BM25 and cosine by window."""
 
     generation: Generation
+    parsed: ParsedQuery
     counts: Counts
     lexical: Scores
     dense: Scores
@@ -73,6 +83,15 @@ class Sides:
         return [int(parts[part].columns.ids[parts[part].columns.window_row[position]]) for part, position in places]
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A search as it went: what both sides found, the order, and the windows that became moments."""
+
+    sides: Sides
+    ranking: Ranking
+    found: tuple[Found, ...]
+
+
 class Searcher:
     """Searches one catalogue. Safe to use from many threads at once; a new generation is noticed by itself."""
 
@@ -81,8 +100,8 @@ class Searcher:
 
         Raises `SettingsError` if the settings ask for Qdrant and its client is not installed.
         """
-        self._settings, self._database = settings, database
-        self._readers = Readers(index_folder(settings))
+        self._settings, self._database, self._shelf = settings, database, Shelf(database)
+        self._readers, self._spelling = Readers(index_folder(settings)), Spelling(database)
         self._finders = Finders(settings)
         self._room = threading.BoundedSemaphore(AT_ONCE)
         self._pool = ThreadPoolExecutor(max_workers=4 * (os.cpu_count() or 2), thread_name_prefix="earmark-search")
@@ -93,42 +112,80 @@ class Searcher:
 
         Raises `IndexUnavailable` if there is no index, or if neither side can answer.
         """
+        return self._ask(query, limit, filters, sort)[0]
+
+    def explain(
+        self, query: str, *, limit: int = 10, filters: Filters = Filters(), sort: str = "best"
+    ) -> tuple[SearchAnswer, Explanation | None]:
+        """Return what `search` returns, and why; None where nothing was asked. Raises `IndexUnavailable` likewise."""
+        answer, looked = self._ask(query, limit, filters, sort)
+        if looked is None:
+            return answer, None
+        by_score = fuse(looked.sides.lexical, looked.sides.dense, self._settings.lexical_weight)
+        trees = open_trees() if not looked.sides.degraded else None
+        places, features = self.describe(looked.sides, by_score) if trees else ([], np.zeros((0, 0)))
+        sides = looked.sides
+        evidence = Evidence(
+            sides.generation.parts, sides.counts, sides.lexical, sides.dense, by_score, looked.ranking, places, features
+        )
+        return answer, explain(sides.parsed, evidence, looked.found, trees)
+
+    def _ask(self, query: str, limit: int, filters: Filters, sort: str) -> tuple[SearchAnswer, Looked | None]:
         started = time.perf_counter()
         parsed = parse_query(query)
         if not parsed or limit < 1:
-            return SearchAnswer(query, _ms_since(started), None, ())
+            return SearchAnswer(query, _ms_since(started), None, ()), None
         with self._room:
-            return self._search(query, parsed, limit, filters, sort, started)
+            sides = self.sides(parsed, filters)
+            ranking = self.rank(sides)
+            moments: list[tuple[Found, Moment]] = []
+            if parsed.phrases or not self._nothing_fits(sides, ranking):
+                moments = self._best(sides, ranking, limit) if sort != "newest" else self._newest(sides, ranking, limit)
+            shown = tuple(moment for _, moment in moments)
+            answer = SearchAnswer(query, _ms_since(started), sides.degraded, shown, sides.parsed.understood)
+        return answer, Looked(sides, ranking, tuple(found for found, _ in moments))
 
-    def _search(self, query: str, parsed: ParsedQuery, limit: int, filters: Filters, sort: str, started: float) -> SearchAnswer:
-        sides = self.sides(parsed, filters)
-        ranking = self.rank(sides)
-        if not parsed.phrases and self._nothing_fits(sides, ranking):
-            return SearchAnswer(query, _ms_since(started), sides.degraded, ())
-        found = find_moments(sides.generation.parts, ranking, sides.counts, max(limit, NEWEST_DEPTH) if sort == "newest" else limit)
-        if sort == "newest" and found:
-            found = [one for one in found if one.score >= NEWEST_SHARE * found[0].score]
-        moments = self._moments(sides.generation, found)
-        if sort == "newest":
-            moments.sort(key=lambda moment: moment.published, reverse=True)
-        return SearchAnswer(query, _ms_since(started), sides.degraded, tuple(moments[:limit]))
+    def _best(self, sides: Sides, ranking: Ranking, limit: int) -> list[tuple[Found, Moment]]:
+        return self._moments(sides.generation, find_moments(sides.generation.parts, ranking, sides.counts, limit))
+
+    def _newest(self, sides: Sides, ranking: Ranking, limit: int) -> list[tuple[Found, Moment]]:
+        moments = self._best(sides, ranking, max(limit, NEWEST_DEPTH))
+        moments = [(found, moment) for found, moment in moments if found.score >= NEWEST_SHARE * moments[0][0].score]
+        return sorted(moments, key=lambda pair: pair[1].published, reverse=True)[:limit]
 
     def sides(self, parsed: ParsedQuery, filters: Filters = Filters(), depth: int = DEPTH) -> Sides:
         """Return what words and meaning find, `depth` windows each, within the settings' time budget."""
         generation = self._readers.current()
         wait([self._opening], timeout=OPENING_S)  # only the first search waits here; the budget is for searching
-        terms = tuple(generation.stems(word) for word in parsed.words)
-        counts = count_terms(generation.parts, terms)
-        asked = LexicalQuery(terms, parsed.phrases)
+        parsed, asked, counts = self._read(generation, parsed)
         finder = self._finders.of(generation)
         if parsed.phrases:  # only what holds the phrases may be found, so words go first and meaning orders
             lexical = self._pool.submit(_by_phrases, finder, generation, asked, filters, counts, parsed.only_phrases)
             dense = self._pool.submit(self._by_meaning, finder, generation, parsed, filters, depth, lexical)
         else:
-            lexical = self._pool.submit(_by_words, finder, generation, asked, filters, counts, depth)
             dense = self._pool.submit(self._by_meaning, finder, generation, parsed, filters, depth)
+            asked = replace(asked, terms=_telling(asked.terms, counts))
+            do = _done if finder is PARTS else self._pool.submit  # what asks another machine must not be waited for
+            lexical = do(_by_words, finder, generation, asked, filters, counts, depth)
         found, degraded = self._in_time({"lexical": lexical, "dense": dense})
-        return Sides(generation, counts, _first(found["lexical"], depth), found["dense"], degraded)
+        return Sides(generation, parsed, counts, _first(found["lexical"], depth), found["dense"], degraded)
+
+    def _read(self, generation: Generation, parsed: ParsedQuery) -> tuple[ParsedQuery, LexicalQuery, Counts]:
+        """Return the query with the words that were meant, what to look for, and how often it is said."""
+        forms = other_forms(words(parsed.text)[:MAX_WORDS])
+        terms, several = _with_forms(generation, parsed, forms)
+        counts = count_terms(generation.parts, terms, several)
+        unknown = [
+            word for word in parsed.loose_words if not forms.get(word) and _is_unknown(generation, counts, parsed.words.index(word))
+        ]
+        typing = parsed.words[-1] if parsed.is_typing else ""
+        meant = {word: self._spelling.meant(generation, word, typing=word == typing) for word in unknown}
+        if read_as := {word: other for word, other in meant.items() if other}:
+            parsed = parsed.reading(read_as)
+            terms, several = _with_forms(generation, parsed, forms)
+            counts = count_terms(generation.parts, terms, several)
+        spoken = tuple(dict.fromkeys(form for group in forms.values() for form in group if len(form) > 1))
+        return parsed, LexicalQuery(terms, parsed.phrases, spoken), counts
 
     def embed(self, parsed: ParsedQuery) -> Vectors:
         """Return the query's vector, float32, shape (d,)."""
@@ -141,10 +198,10 @@ class Searcher:
         if trees is None or not ranking or sides.degraded:
             return ranking
         places, features = self.describe(sides, ranking)
-        learned = dict(zip(places, scaled(trees.score(features)).tolist(), strict=True))
-        first = [replace(one, score=TAIL + (1 - TAIL) * learned[one.place]) for one in ranking[:LEARNED]]
+        learned = dict(zip(places, scaled(learned_scores(trees, features)).tolist(), strict=True))
+        first = [Ranked(place, TAIL + (1 - TAIL) * learned[place]) for place, _ in ranking[:LEARNED]]
         first.sort(key=lambda one: (-one.score, one.place))
-        return [*first, *(replace(one, score=TAIL * one.score) for one in ranking[LEARNED:])]
+        return [*first, *(Ranked(place, TAIL * score) for place, score in ranking[LEARNED:])]
 
     def describe(self, sides: Sides, ranking: Ranking) -> tuple[list[Place], Features]:
         """Return the windows that the learned order may move, and what tells them apart, shape (windows, len(FEATURES))."""
@@ -211,23 +268,18 @@ class Searcher:
         chosen = list(among.result()) if among is not None else None
         return _first(finder.by_meaning(generation, vector, filters, depth, chosen), depth)
 
-    def _moments(self, generation: Generation, found: Sequence[Found]) -> list[Moment]:
+    def _moments(self, generation: Generation, found: Sequence[Found]) -> list[tuple[Found, Moment]]:
         """Read the moments' texts and episodes from the store; what was removed a moment ago is left out."""
         rows = {one: generation.parts[one.place[0]].columns.ids[one.row : one.last_row + 1].tolist() for one in found}
         passages = passages_by_id(self._database, {key for ids in rows.values() for key in ids})
-        episodes: dict[str, Episode] = {}
         moments = []
         for one in found:
             spoken = [passages[key] for key in rows[one] if key in passages]
             if len(spoken) < len(rows[one]):
                 continue
-            episode_id = spoken[0].episode_id
-            if episode_id not in episodes:
-                try:
-                    episodes[episode_id] = get_episode(self._database, episode_id)
-                except StoreError:
-                    continue
-            moments.append(self._moment(one, spoken, episodes[episode_id]))
+            episode = self._shelf.episode(spoken[0].episode_id)
+            if episode is not None:
+                moments.append((one, self._moment(one, spoken, episode)))
         return moments
 
     def _moment(self, found: Found, spoken: Sequence[Passage], episode: Episode) -> Moment:
@@ -260,11 +312,48 @@ def _opened(settings: Settings, embedder: Embedder | None, finders: Finders) -> 
     return embedder
 
 
+def _done(work: Callable[..., Scores], *given: Any) -> Future[Scores]:
+    """Do it here: a thread of its own for a millisecond of words would cost more than it saves when many search at once."""
+    future: Future[Scores] = Future()
+    try:
+        future.set_result(work(*given))
+    except Exception as error:
+        future.set_exception(error)
+    return future
+
+
 def _by_words(finder: Finder, generation: Generation, asked: LexicalQuery, filters: Filters, counts: Counts, depth: int) -> Scores:
     """Have candidates picked, and score them with the whole catalogue's counts."""
     places = finder.by_words(generation, asked, counts, filters, depth)
     scores = lexical_scores(generation.parts, places, counts)
     return _first(dict(zip(places, scores.tolist(), strict=True)), depth)
+
+
+def _is_unknown(generation: Generation, counts: Counts, word: int) -> bool:
+    """Tell whether neither a window nor a title says a word (by its number in the query)."""
+    if counts.windows[word]:
+        return False
+    return not any(part.titles.weights((counts.terms[word],), (1.0,)).any() for part in generation.parts)
+
+
+def _with_forms(
+    generation: Generation, parsed: ParsedQuery, forms: Mapping[str, Sequence[Form]]
+) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[Form, ...], ...]]:
+    """Return for each word its stems, those of its forms in one word included, and the stems of its forms in several."""
+    meant = dict(parsed.read_as)
+    terms, several = [], []
+    for word in parsed.words:
+        others = forms.get(word, ())
+        single = [form[0] for form in others if len(form) == 1] + ([meant[word]] if word in meant else [])
+        terms.append(tuple(dict.fromkeys(stem for one in (word, *single) for stem in generation.stems(one))))
+        several.append(tuple(tuple(generation.stems(part)[0] for part in form) for form in others if len(form) > 1))
+    return tuple(terms), tuple(several)
+
+
+def _telling(terms: tuple[tuple[str, ...], ...], counts: Counts) -> tuple[tuple[str, ...], ...]:
+    """Leave out the words that most windows say, where two others are left: they pick no candidate, and take half of the time."""
+    rare = tuple(group for group, idf in zip(terms, counts.idf, strict=True) if idf >= COMMON_IDF)
+    return rare if len(rare) >= FEWEST_TERMS else terms
 
 
 def _by_phrases(

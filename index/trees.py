@@ -18,6 +18,10 @@ from index.features import FEATURES
 
 Numbers = npt.NDArray[np.float64]
 
+SAID_SHARE = 0.8  # of a question's weight in its best window
+FUSED_WEIGHT, FUSED_WEIGHT_UNSAID = 1.0, 10.0  # beside trees whose scores span about 10
+_FUSED, _BEST_COVERAGE = FEATURES.index("fused"), FEATURES.index("best_coverage")
+
 RANKER = Path(__file__).with_name("ranker.json")
 
 
@@ -54,6 +58,19 @@ class Trees:
             node = self._next.take(2 * node + above)
         total: Numbers = self._value.take(node).sum(axis=1)
         return total
+
+
+def learned_scores(trees: Trees, features: Numbers) -> Numbers:
+    """Return what decides the order: the trees' score, and the sides' own fused score beside it.
+
+    Most questions that the trees learned from are said word for word somewhere. Where no window says nearly all of a question they
+    know less, and the fused score counts more: bench.ranker, shows never seen, low overlap .285 -> .298, play@1 .542 -> .540.
+    """
+    if not len(features):
+        return np.zeros(0)
+    is_said = features[0, _BEST_COVERAGE] >= SAID_SHARE
+    scores: Numbers = trees.score(features) + (FUSED_WEIGHT if is_said else FUSED_WEIGHT_UNSAID) * features[:, _FUSED]
+    return scores
 
 
 @lru_cache(maxsize=1)

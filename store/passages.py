@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from store.database import Database
 from store.records import Passage, Sentence
@@ -157,8 +158,8 @@ def _passage(row: sqlite3.Row) -> Passage:
         end_s=row["end_s"],
         text=row["text"],
         text_hash=row["text_hash"],
-        sentences=tuple(Sentence(int(char), start, end) for char, start, end in json.loads(row["sentences"])),
-        speakers=tuple(json.loads(row["speakers"])),
+        sentences=tuple(map(Sentence._make, orjson.loads(row["sentences"]))),
+        speakers=tuple(orjson.loads(row["speakers"])),
         language=row["language"],
         id=row["id"],
     )

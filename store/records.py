@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 JobKind = Literal["list", "sync", "fetch", "transcribe", "index", "remove"]
 JobState = Literal["queued", "running", "done", "failed", "paused", "cancelled"]
@@ -186,9 +186,8 @@ class TranscriptHead:
 # --- index ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """Where a sentence lies inside its passage's text (`start_char`) and in the recording."""
+class Sentence(NamedTuple):
+    """Where a sentence lies inside its passage's text (`start_char`) and in the recording. A plain tuple: searches read many."""
 
     start_char: int
     start_s: float
@@ -231,12 +230,16 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
-    """What a search returns. `degraded` names the side that answered alone because the other failed or was late."""
+    """What a search returns. `degraded` names the side that answered alone because the other failed or was late.
+
+    `understood`: the query as it was read, where it was read otherwise than it was typed.
+    """
 
     query: str
     took_ms: float
     degraded: Literal["lexical", "dense"] | None
     moments: tuple[Moment, ...]
+    understood: str = ""
 
 
 def public_id(*parts: str) -> str:

@@ -60,7 +60,7 @@ class Settings:
     embedder: str = _setting("all-MiniLM-L6-v2", "sentence-transformers model: a name or a folder")
     lexical_weight: float = _setting(0.7, "Weight of the words in the fused score; meaning gets the rest")
     search_budget_ms: float = _setting(1500.0, "Time after which the faster side of a search answers alone")
-
+    search_processes: int = _setting(-1, "Processes that search beside the web app when many ask; -1 = one less than the cores")
     qdrant: str = _setting(
         "", "Qdrant that finds windows: its address, or a folder to try it; empty = this machine (`docs/QDRANT.md`)"
     )

@@ -57,8 +57,17 @@ def test_a_question_finds_the_second(site: Running) -> None:
     assert first["page_url"].startswith(f"/e/{site.ids['soil']}?t=")
     marks = [first["text"][a:b].lower() for a, b in answer["highlights"][0]]  # type: ignore[index]
     assert any(word.startswith("earthworm") for word in marks)
+    assert "explain" not in answer
     start, end = answer["best"][0]  # type: ignore[index]
     assert "earthworm" in first["text"][start:end]
+
+
+def test_an_answer_explains_itself(site: Running) -> None:
+    answer = ask(site, q="how do earthworms help a garden", explain=1, limit=3)
+    why: dict[str, Any] = answer["explain"]  # type: ignore[assignment]
+    assert len(why["moments"]) == len(answer["moments"])  # type: ignore[arg-type]
+    assert "earthworms" in why["moments"][0]["said"] and why["moments"][0]["final_rank"] == 1
+    assert {one["word"] for one in why["words"]} == {"how", "do", "earthworms", "help", "a", "garden"}
 
 
 def test_filters_and_order(site: Running) -> None:
@@ -295,7 +304,7 @@ def test_a_question_that_was_typed_over_is_not_searched(site: Running, monkeypat
         time.sleep(0.8)
         return {"moments": [], "degraded": None}
 
-    monkeypatch.setattr(Answers, "_search", slow)
+    monkeypatch.setattr(Answers, "found", slow)
     lines = []
     for number in range(SEARCHES_AT_ONCE + 3):
         lines.append(socket.create_connection(("127.0.0.1", site.settings.port)))

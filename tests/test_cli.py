@@ -76,6 +76,9 @@ def test_the_answer_has_the_agreed_shape(terminal: Terminal) -> None:
         "speaker", "text", "score", "play_url", "page_url",
     ]  # fmt: skip
     assert "moments in" in terminal("search", "how does it work").stdout
+    explained = terminal.json("search", "how does it work", "--explain")
+    assert len(explained["explain"]["moments"]) == len(explained["moments"])
+    assert "of the question's weight" in terminal("search", "how does it work", "--explain").stdout
 
 
 def test_adding_again_does_nothing(terminal: Terminal, samples: Path) -> None:

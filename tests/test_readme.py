@@ -35,6 +35,7 @@ COMMANDS = (
     "resume",
     "cancel",
     "retry",
+    "eval",
 )
 
 

@@ -84,6 +84,7 @@ def build(folder: Path) -> tuple[Settings, dict[str, str]]:
     flags = {
         "port": free_port(),
         "rate_limit_per_minute": 0,
+        "search_processes": 0,  # tests/test_crew.py has them
         "footer_links": "Home page=https://example.org,Bad=javascript:alert(1)",
     }
     settings = load_settings(data, flags, {})

@@ -14,7 +14,7 @@ from bisect import bisect_left
 from calendar import monthrange
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -25,7 +25,9 @@ from store.errors import StoreError
 from store.overview import Overview, read_overview
 from store.passages import last_change_id, passages_of
 from store.records import Episode, Moment, Segment, TranscriptHead
+from store.shelf import Shelf
 from store.transcripts import read_head, read_segments
+from ui.crew import Crew
 from ui.marks import marks_of
 from ui.metrics import SearchMeter
 from ui.site import Site, media_kind, page_path, play_url, web_address
@@ -34,10 +36,10 @@ QUERY_CHARACTERS = 400
 LIKE_WORDS = 60  # of a passage, enough to say what it is about
 ANSWERS_KEPT = 512
 ANSWER_AGE_S = 20.0
-EPISODES_KEPT = 1000
-SEARCHES_AT_ONCE = (os.cpu_count() or 1) + 1  # more threads would only wait for each other's turn in the interpreter
+SEARCHES_AT_ONCE = (os.cpu_count() or 1) + 1  # as many as `ui.crew` has seats
 TRANSCRIPTS_KEPT = 8
 QUESTIONS = 6
+MOMENT_FIELDS = tuple(field.name for field in fields(Moment))
 _SENTENCE = re.compile(r"[^.!?…。！？]+[.!?…。！？]*[\"'”’)]*\s*")
 
 
@@ -55,6 +57,7 @@ class Ask:
     sort: str = "best"
     like: str = ""
     limit: int = 20
+    explain: bool = False
 
 
 class Answers:
@@ -67,8 +70,8 @@ class Answers:
         self._overview: Overview | None = None
         self._questions: tuple[int, list[str]] = (-1, [])
         self._lock = threading.Lock()
-        self._room = threading.BoundedSemaphore(SEARCHES_AT_ONCE)
-        self._episodes: OrderedDict[str, tuple[float, Episode]] = OrderedDict()
+        self._crew = Crew(site.settings)
+        self._shelf = Shelf(site.database)
 
     def search(self, ask: Ask) -> dict[str, Any]:
         """Return the search answer of the API, with `highlights` and `best` beside the moments."""
@@ -78,8 +81,8 @@ class Answers:
         if kept is not None and time.monotonic() - kept[0] < ANSWER_AGE_S:
             self._meter.kept()
             return kept[1]
-        with self._meter.search(), self._room:
-            answer = self._search(ask)
+        with self._meter.search():
+            answer = self._crew.answer(ask, self.found)
         self._meter.answered(degraded=answer["degraded"] is not None)
         with self._lock:
             self._kept[key] = (time.monotonic(), answer)
@@ -103,7 +106,12 @@ class Answers:
             self._questions = (version, asked_questions(self._site.database, QUESTIONS))
         return self._questions[1]
 
-    def _search(self, ask: Ask) -> dict[str, Any]:
+    def close(self) -> None:
+        """End the processes that search beside this one."""
+        self._crew.close()
+
+    def found(self, ask: Ask) -> dict[str, Any]:
+        """Return the answer to a search, worked out in this process."""
         query, leave_out = ask.query, None
         if ask.like:
             query, leave_out = self._alike(ask.like)
@@ -115,37 +123,30 @@ class Answers:
             since=whole_day(ask.since, at_end=False),
             until=whole_day(ask.until, at_end=True),
         )
-        found = self._site.searcher.search(query, limit=ask.limit + (leave_out is not None), filters=filters, sort=ask.sort)
-        episodes = {moment.episode_id: self._episode(moment.episode_id) for moment in found.moments}
-        moments = [
-            replace(moment, play_url=play_url(episode), page_url=page_path(moment.episode_id, moment.start_s))
-            for moment in found.moments
+        limit = ask.limit + (leave_out is not None)
+        if ask.explain:
+            found, why = self._site.searcher.explain(query, limit=limit, filters=filters, sort=ask.sort)
+        else:
+            found, why = self._site.searcher.search(query, limit=limit, filters=filters, sort=ask.sort), None
+        episodes = {moment.episode_id: self._shelf.episode(moment.episode_id) for moment in found.moments}
+        kept = [
+            (place, moment, _plain(moment, play_url(episode)))
+            for place, moment in enumerate(found.moments)
             if (episode := episodes[moment.episode_id]) is not None and not _is_at(moment, leave_out)
         ][: ask.limit]
-        marks = [[] if ask.like else marked(query, moment.text, _language(episodes[moment.episode_id])) for moment in moments]
-        return {
+        marks = [[] if ask.like else marked(query, moment.text, _language(episodes[moment.episode_id])) for _, moment, _ in kept]
+        answer = {
             "query": ask.query,
             "took_ms": round(found.took_ms, 2),
             "degraded": found.degraded,
-            "moments": [asdict(moment) for moment in moments],
+            "moments": [plain for _, _, plain in kept],
             "highlights": marks,
-            "best": [best_sentence(moment.text, ranges) for moment, ranges in zip(moments, marks, strict=True)],
+            "best": [best_sentence(moment.text, ranges) for (_, moment, _), ranges in zip(kept, marks, strict=True)],
             "episodes": {key: brief(episode) for key, episode in episodes.items() if episode is not None},
         }
-
-    def _episode(self, episode_id: str) -> Episode | None:
-        kept = self._episodes.get(episode_id)
-        if kept is not None and time.monotonic() - kept[0] < ANSWER_AGE_S:
-            return kept[1]
-        try:
-            episode = get_episode(self._site.database, episode_id)
-        except StoreError:
-            return None  # deleted a moment ago: the index follows in a second
-        with self._lock:
-            self._episodes[episode_id] = (time.monotonic(), episode)
-            while len(self._episodes) > EPISODES_KEPT:
-                self._episodes.popitem(last=False)
-        return episode
+        if why is not None:
+            answer["explain"] = asdict(replace(why, moments=tuple(why.moments[place] for place, _, _ in kept)))
+        return answer
 
     def _alike(self, like: str) -> tuple[str, tuple[str, float]]:
         episode_id, _, time_text = like.partition("@")
@@ -158,6 +159,13 @@ class Answers:
             raise StoreError("there is no such moment", where=like[:80])
         words = near[0].text.replace('"', " ").split()
         return " ".join(words[:LIKE_WORDS])[:QUERY_CHARACTERS], (episode_id, at_s)
+
+
+def _plain(moment: Moment, playing: str) -> dict[str, Any]:
+    """Return a moment as the API says it, with the addresses of this site."""
+    plain = {name: getattr(moment, name) for name in MOMENT_FIELDS}
+    plain["play_url"], plain["page_url"] = playing, page_path(moment.episode_id, moment.start_s)
+    return plain
 
 
 def marked(query: str, text: str, language: str | None) -> list[list[int]]:

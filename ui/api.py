@@ -51,9 +51,10 @@ def add_api(app: FastAPI, site: Site, answers: Answers) -> None:
         sort: Annotated[str, Query(pattern="^(best|newest)$")] = "best",
         like: Annotated[str, Query(max_length=80, description="EPISODE@SECONDS: moments that resemble this one")] = "",
         limit: Annotated[int, Query(ge=1, le=MOMENTS_MOST)] = 20,
+        explain: Annotated[bool, Query(description="Say what matched by word, by meaning, and what decided the order")] = False,
     ) -> Response:
         """Find the moments that answer a question."""
-        ask = Ask(q.strip(), tuple(show), tuple(speaker), tuple(language), tuple(episode), since, until, sort, like, limit)
+        ask = Ask(q.strip(), tuple(show), tuple(speaker), tuple(language), tuple(episode), since, until, sort, like, limit, explain)
         if not ask.query and not ask.like:
             return reply(
                 {"query": "", "took_ms": 0.0, "degraded": None, "moments": [], "highlights": [], "best": [], "episodes": {}}

@@ -44,24 +44,17 @@ class Marks:
         parsed = parse_query(query)
         quoted = {word for phrase in parsed.phrases for word in phrase}
         telling = {word for word in parsed.words if word in quoted or not is_small(word, self._language)} or set(parsed.words)
-        self._fits = _Fits(telling, {stem(word, self._language) for word in telling}, self._language)
+        wanted = {stem(word, self._language) for word in telling}
+        self._fits = _Fits(telling, wanted, self._language)
+        self._candidates = _beginning_with({word[0] for word in telling | wanted})
 
     def ranges(self, text: str) -> list[tuple[int, int]]:
         """Return (start, end) in characters of the words to mark."""
         if not writes_spaces(text):
             return highlights(self._query, text, self._language)
-        spoken = _WORD.findall(text)
         fits = self._fits
-        hits = {word for word in set(spoken) if fits[word]}
-        found: list[tuple[int, int]] = []
-        if hits:
-            find, at = text.find, 0
-            for word in spoken:
-                start = find(word, at)
-                at = start + len(word)
-                if word in hits:
-                    found.append((start, at))
-        return found
+        words_in = self._candidates if text.isascii() else _WORD
+        return [match.span() for match in words_in.finditer(text) if fits[match.group()]]
 
     def said(self, text: str) -> set[str]:
         """Return which different words to mark a text has, in lower case."""
@@ -69,6 +62,14 @@ class Marks:
             return {text[start:end].lower() for start, end in highlights(self._query, text, self._language)}
         fits = self._fits
         return {word.lower() for word in set(_WORD.findall(text)) if fits[word]}
+
+
+def _beginning_with(letters: set[str]) -> re.Pattern[str]:
+    """Return what finds the words of an ASCII text that may fit: a stem begins as its word does, so most words need no look-up."""
+    either = "".join(re.escape(letter) + re.escape(letter.upper()) for letter in sorted(letters) if letter.isascii())
+    if not either:
+        return re.compile(r"(?!)")
+    return re.compile(rf"(?<![^\W_])(?<![^\W_]['’])[{either}][^\W_]*(?:['’][^\W_]+)*")
 
 
 @lru_cache(maxsize=STEMS_KEPT)

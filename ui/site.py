@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import parse_qs, urlsplit
 
+from index.explain import Explanation
 from index.search import Filters, Searcher
 from store.database import Database
 from store.episodes import get_episode, get_recording
@@ -25,6 +26,7 @@ from store.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
 VIDEO_HOSTS = {"youtube.com": "youtube", "youtube-nocookie.com": "youtube", "youtu.be": "youtube", "vimeo.com": "vimeo"}
+EPISODES_KEPT = 2000  # whose addresses were worked out
 _COLOUR = re.compile(r"#[0-9a-fA-F]{3}(?:[0-9a-fA-F]{3})?")
 
 
@@ -33,6 +35,10 @@ class Finder(Protocol):
 
     def search(self, query: str, *, limit: int, filters: Filters, sort: str) -> SearchAnswer:
         """Return the moments that answer `query`."""
+        ...
+
+    def explain(self, query: str, *, limit: int, filters: Filters, sort: str) -> tuple[SearchAnswer, Explanation | None]:
+        """Return the same, and why; None where nothing was asked."""
         ...
 
 
@@ -102,6 +108,7 @@ def web_address(url: str) -> str:
     return url if parts.scheme in ("http", "https") and parts.netloc and not has_secret(url) else ""
 
 
+@lru_cache(maxsize=EPISODES_KEPT)
 def play_url(episode: Episode) -> str:
     """Return what the player opens: the publisher's own address, our /media for a local file, "" where there is neither."""
     for url in (episode.page_url, episode.media_url):
@@ -127,6 +134,7 @@ def video_of(url: str) -> tuple[str, str] | None:
     return (site, tail) if site == "vimeo" and tail.isdigit() else None
 
 
+@lru_cache(maxsize=EPISODES_KEPT)
 def media_kind(episode: Episode) -> str:
     """Return `audio`, `video`, `youtube`, `vimeo`, or "" where nothing can be played."""
     url = play_url(episode)

@@ -68,7 +68,7 @@ def create_app(settings: Settings) -> Any:
     app.add_middleware(HeadFirst, head=home_head(site))
     app.add_middleware(Packing)
     app.add_middleware(Gate, settings=settings)
-    app.state.site = site
+    app.state.site, app.state.answers = site, answers
     return app
 
 
@@ -99,4 +99,5 @@ def serve(settings: Settings, *, block: bool = True) -> Any:
 
 def stop(app: Any) -> None:
     """Stop a server that `serve(..., block=False)` started."""
+    app.state.answers.close()
     app.get_blocks().close(verbose=False)
