@@ -32,6 +32,7 @@ from index.manifest import (
 from index.part import write_part
 from index.passages import cut_passages
 from index.qdrant import Collection, collection_name
+from index.swap import embed_some, embedder_for, is_due
 from store.database import Database
 from store.episodes import get_episode, list_episodes
 from store.errors import IndexUnavailable, StoreError
@@ -103,6 +104,18 @@ class IndexStage:
         """Make everything that was committed searchable."""
         return update_index(self._database, self._settings, self.embedder)
 
+    def catch_up(self) -> str:
+        """Do a little of what a change of the model asks for; return what was done, "" if there is nothing to do."""
+        folder = index_folder(self._settings)
+        if not is_due(self._settings, folder) or read_manifest(folder).embedder == self.model:
+            return ""
+        left = embed_some(self._database, folder, self.embedder)
+        if left is None:
+            return ""
+        if left:
+            return f"embedding everything with {self.model}: {left} passages left"
+        return f"the index is swapped: {self.publish()}, made with {self.model}"
+
 
 def prepare_episode(
     episode_id: str, segments: Sequence[Segment], language: str | None, embedder: Embedder, known: Mapping[str, Vector]
@@ -129,13 +142,15 @@ def update_index(database: Database, settings: Settings, embedder: Embedder) -> 
     """Follow the change log from where the current generation stopped. Doing it twice does nothing the second time.
 
     Without an index, after a change of the model, or with a damaged manifest, everything is built anew from the store.
+    While much is still to be embedded with a new model, the index goes on with the old one (`index.swap`).
     """
     folder = index_folder(settings)
     with builder_lock(folder):
+        embedder, source = embedder_for(database, settings, folder, embedder)
         collection = _collection(database, settings, embedder)
         old = _current(folder, embedder, collection)
         if old is None:
-            return rebuild(database, folder, embedder, _threads(settings), collection)
+            return rebuild(database, folder, embedder, _threads(settings), collection, source)
         changes = changes_after(database, old.change_id)
         if not changes:
             return _report(old, 0, 0, merged=False)
@@ -154,7 +169,7 @@ def update_index(database: Database, settings: Settings, embedder: Embedder) -> 
         new_windows = sum(part.windows for part in parts) - old.windows
         parts, merged = builder.merged(parts, removed)
         left = tuple(span for span in removed if _inside(span, [part for part in parts if part in old.parts]))
-        manifest = replace(next_generation, parts=tuple(parts), removed=left)
+        manifest = replace(next_generation, parts=tuple(parts), removed=left, source=source)
         write_manifest(folder, manifest)
         sweep_parts(folder, manifest, old)
         return _report(manifest, new_windows, len(gone), merged=merged)
@@ -168,7 +183,7 @@ def rebuild_index(database: Database, settings: Settings) -> BuildReport:
     folder = index_folder(settings)
     with builder_lock(folder):
         embedder = open_embedder(settings)
-        return rebuild(database, folder, embedder, _threads(settings), _collection(database, settings, embedder))
+        return rebuild(database, folder, embedder, _threads(settings), _collection(database, settings, embedder), settings.embedder)
 
 
 class _Builder:
@@ -274,8 +289,10 @@ def _gone(parts: Sequence[PartEntry], removed: Sequence[tuple[int, int]]) -> int
     )
 
 
-def rebuild(database: Database, folder: Path, embedder: Embedder, threads: int, collection: Collection | None) -> BuildReport:
-    """Build everything anew into `folder`, whose lock the caller holds."""
+def rebuild(
+    database: Database, folder: Path, embedder: Embedder, threads: int, collection: Collection | None, source: str = ""
+) -> BuildReport:
+    """Build everything anew into `folder`, whose lock the caller holds. `source` is the setting that opens `embedder`."""
     old: Manifest | None = None
     with suppress(IndexUnavailable):
         old = read_manifest(folder)
@@ -293,6 +310,7 @@ def rebuild(database: Database, folder: Path, embedder: Embedder, threads: int, 
         dim=embedder.dim,
         parts=tuple(parts),
         collection=collection.name if collection else "",
+        source=source,
     )
     if collection is not None:
         made = [Columns(folder / PARTS_NAME / part.name) for part in parts]

@@ -33,6 +33,11 @@ FLOAT = 1  # ONNX's number for float32
 # By the weights' hash. Of 300 real questions on 100,000 windows 1 in 100 has its nearest window below .35; a question about puppies
 # in a catalogue on Bitcoin reaches .2.
 UNRELATED = {"53aa5117": 0.3}  # all-MiniLM-L6-v2
+# Of models whose folders do not say it, by a part of their names: what stands before a query, and before a passage.
+PROMPTS = {
+    "bge-": ("Represent this sentence for searching relevant passages: ", ""),
+    "e5-": ("query: ", "passage: "),
+}
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -88,9 +93,7 @@ class OnnxEmbedder:
         self._tokenizer.enable_truncation(self.max_tokens)
         self._tokenizer.no_padding()
         self._pad = int(read_json(folder / "config.json").get("pad_token_id") or 0)
-        prompts = read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
-        self._query_prompt = str(prompts.get("query", ""))
-        self._passage_prompt = str(prompts.get("document", prompts.get("passage", "")))
+        self._query_prompt, self._passage_prompt = prompts_of(folder, self.name)
         self._queries = _QueryCache(CACHED_QUERIES)
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
@@ -156,6 +159,7 @@ class TorchEmbedder:
             ) from error
         self.name = model_stamp(folder, cache)
         self.unrelated = UNRELATED.get(self.name.rpartition(":")[2], 0.0)
+        self._query_prompt, self._passage_prompt = prompts_of(folder, self.name)
         dimension = getattr(self._model, "get_embedding_dimension", None) or self._model.get_sentence_embedding_dimension
         self.dim = int(dimension() or 0)
         self.max_tokens = int(self._model.max_seq_length or 512)
@@ -163,21 +167,20 @@ class TorchEmbedder:
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         """Return normalised vectors, float32, shape (n, d)."""
-        return self._encode(texts, "document")
+        return self._encode(texts, self._passage_prompt)
 
     def embed_query(self, text: str) -> Vectors:
         """Return a normalised vector, float32, shape (d,); queries seen lately come from memory."""
         vector = self._queries.get(text)
         if vector is None:
-            vector = self._encode([text], "query")[0]
+            vector = self._encode([text], self._query_prompt)[0]
             self._queries.put(text, vector)
         return vector
 
     def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
-        known = prompt if (self._model.prompts or {}).get(prompt) else None
-        vectors = self._model.encode(list(texts), prompt_name=known, normalize_embeddings=True, show_progress_bar=False)
+        vectors = self._model.encode(list(texts), prompt=prompt, normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(vectors, dtype=np.float32)
 
 
@@ -202,6 +205,15 @@ class _QueryCache:
                 self._kept.popitem(last=False)
 
 
+def prompts_of(folder: Path, name: str) -> tuple[str, str]:
+    """Return what a model wants to read before a query and before a passage: what its folder says, else what is known of it."""
+    prompts = read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
+    query, passage = str(prompts.get("query", "")), str(prompts.get("document", prompts.get("passage", "")))
+    if query or passage:
+        return query, passage
+    return next((known for part, known in PROMPTS.items() if part in name.lower()), ("", ""))
+
+
 def model_stamp(folder: Path, cache: Path) -> str:
     """Return `NAME@sha256:FIRST8` of a model folder. The hash is taken once and kept in `cache` until the file changes."""
     weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
@@ -215,7 +227,8 @@ def model_stamp(folder: Path, cache: Path) -> str:
         digest = sha256_of(weights)
         write_atomic(kept, json.dumps({"sha256": digest, "file": weights.name}).encode())
     config = read_json(folder / "config.json")
-    parts = (folder.name, folder.parent.name, str(config.get("_name_or_path", "")).rsplit("/", 1)[-1], "model")
+    hub = next((part.rpartition("--")[2] for part in folder.parts if part.startswith("models--")), "")  # the hub's own cache
+    parts = (hub, folder.name, folder.parent.name, str(config.get("_name_or_path", "")).rsplit("/", 1)[-1], "model")
     name = next(part for part in parts if part and part not in {"model", "models"})
     return f"{name}@sha256:{digest[:8]}"
 

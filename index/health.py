@@ -41,7 +41,7 @@ def check_index(settings: Settings) -> list[Check]:
         return [*checks, Check("index", False, error.what, error.next_step)]
     behind = last_change_id(Database.in_folder(settings.data_dir, read_only=True)) - manifest.change_id
     if name and manifest.embedder != name:
-        checks.append(Check("index", False, f"made with {manifest.embedder}", "Run: earmark reindex"))
+        checks.append(Check("index", False, f"made with {manifest.embedder}", "It is made anew by: earmark run"))
     elif behind:
         checks.append(Check("index", False, f"{behind} changes behind the catalogue", "Run: earmark run, or earmark reindex"))
     else:

@@ -41,6 +41,7 @@ class PartEntry:
 class Manifest:
     """One generation. `change_id` is how far it followed the store's log; `removed` are ranges of passage ids, ends included.
 
+    `embedder` stamps the model by its content, `source` is the setting that opens it ("" in an older index).
     `collection` names the Qdrant collection that finds its windows; "" if its own parts do.
     """
 
@@ -51,6 +52,7 @@ class Manifest:
     parts: tuple[PartEntry, ...] = ()
     removed: tuple[tuple[int, int], ...] = ()
     collection: str = ""
+    source: str = ""
 
     @property
     def windows(self) -> int:
@@ -133,10 +135,10 @@ def sweep_parts(folder: Path, *kept: Manifest) -> None:
 
 
 @contextmanager
-def builder_lock(folder: Path, *, wait_s: float = 600.0) -> Iterator[None]:
+def builder_lock(folder: Path, *, name: str = LOCK_NAME, wait_s: float = 600.0) -> Iterator[None]:
     """Let one builder at a time into `folder`; the lock goes when its process does. Raises `IndexUnavailable` after `wait_s`."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK_NAME).open("a+b") as file:
+    with (folder / name).open("a+b") as file:
         deadline = time.monotonic() + wait_s
         while not _locked(file):
             if time.monotonic() > deadline:

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from index.candidates import PARTS, Finder, Finders
-from index.embed import Embedder, Vectors, open_embedder
+from index.embed import Embedder, Vectors
+from index.embedders import Embedders
 from index.explain import Evidence, Explanation, explain
 from index.features import Numbers as Features
 from index.features import describe
@@ -105,7 +106,7 @@ class Searcher:
         self._finders = Finders(settings)
         self._room = threading.BoundedSemaphore(AT_ONCE)
         self._pool = ThreadPoolExecutor(max_workers=4 * (os.cpu_count() or 2), thread_name_prefix="earmark-search")
-        self._opening: Future[Embedder] = self._pool.submit(_opened, settings, embedder, self._finders)
+        self._embedders = Embedders(settings, embedder, self._pool, self._finders.warm)
 
     def search(self, query: str, *, limit: int = 10, filters: Filters = Filters(), sort: str = "best") -> SearchAnswer:
         """Return the moments that answer `query`, `limit` at most; `sort` is `best` or `newest`. An empty query finds nothing.
@@ -156,7 +157,7 @@ class Searcher:
     def sides(self, parsed: ParsedQuery, filters: Filters = Filters(), depth: int = DEPTH) -> Sides:
         """Return what words and meaning find, `depth` windows each, within the settings' time budget."""
         generation = self._readers.current()
-        wait([self._opening], timeout=OPENING_S)  # only the first search waits here; the budget is for searching
+        wait([self._embedders.opening], timeout=OPENING_S)  # only the first search waits here; the budget is for searching
         parsed, asked, counts = self._read(generation, parsed)
         finder = self._finders.of(generation)
         if parsed.phrases:  # only what holds the phrases may be found, so words go first and meaning orders
@@ -189,7 +190,7 @@ class Searcher:
 
     def embed(self, parsed: ParsedQuery) -> Vectors:
         """Return the query's vector, float32, shape (d,)."""
-        return self._opening.result().embed_query(parsed.meaning)
+        return self._embedders.of(self._readers.current().manifest).embed_query(parsed.meaning)
 
     def rank(self, sides: Sides) -> Ranking:
         """Return both sides' windows in one order, best first: the learned one if the program brings a ranker, else by score."""
@@ -213,7 +214,7 @@ class Searcher:
         if sides.degraded or not ranking:
             return False
         nearest = max(sides.dense.values(), default=0.0)
-        if nearest >= self._opening.result().unrelated:
+        if nearest >= self._embedders.of(sides.generation.manifest).unrelated:
             return False
         said = coverage(sides.generation.parts, [one.place for one in ranking[:SHOWN]], sides.counts)
         return float(said.max()) < SAID_SHARE
@@ -258,13 +259,7 @@ class Searcher:
         depth: int,
         among: Future[Scores] | None = None,
     ) -> Scores:
-        embedder = self._opening.result()
-        manifest = generation.manifest
-        if manifest.parts and manifest.embedder != embedder.name:
-            raise IndexUnavailable(
-                f"the index was made with {manifest.embedder}, not with {embedder.name}", next_step="Run: earmark reindex"
-            )
-        vector = embedder.embed_query(parsed.meaning)
+        vector = self._embedders.of(generation.manifest).embed_query(parsed.meaning)
         chosen = list(among.result()) if among is not None else None
         return _first(finder.by_meaning(generation, vector, filters, depth, chosen), depth)
 
@@ -302,14 +297,6 @@ class Searcher:
             play_url=_play_url(episode),
             page_url=f"{self._settings.base_url.rstrip('/')}/e/{episode.id}?t={start_s:.0f}",
         )
-
-
-def _opened(settings: Settings, embedder: Embedder | None, finders: Finders) -> Embedder:
-    finders.warm()
-    if embedder is None:
-        embedder = open_embedder(settings, threads=1)
-        embedder.embed_query("ready")  # loads what queries need before the first one comes
-    return embedder
 
 
 def _done(work: Callable[..., Scores], *given: Any) -> Future[Scores]:

@@ -44,6 +44,7 @@ WAIT_FOR_RETRY_S = 120.0  # a run that has nothing else to do waits this long fo
 LAST_PICTURES_S = 30.0  # a run that has nothing else to do fetches missing pictures at most so long
 LEAST_FREE_BYTES = 32 << 20  # on the store's disk: below this nothing is written
 LOOK_FOR_SPACE_S = 2.0
+TELL_EVERY_S = 30.0  # how far a change of the embedder is
 PUBLISH_AGAIN_S = 30.0  # after what finds windows was away
 RECORDINGS_FOLDER = "recordings"
 
@@ -64,6 +65,9 @@ class IndexStage(Protocol):
 
     def publish(self) -> object:
         """Make everything that was committed searchable."""
+
+    def catch_up(self) -> str:
+        """Do a little of what a change of the model asks for; return what was done, "" if there is nothing to do."""
 
 
 StageFactory = Callable[[Settings, Database], IndexStage]
@@ -103,6 +107,7 @@ class Worker:
         self._decoding = self._open_decoding()
         self._pictures = Pictures(settings)
         self._idle_since = 0.0
+        self._told_at = -TELL_EVERY_S  # when the last word was said of a change of the embedder
         self._threads: list[threading.Thread] = []
         self._publish_at: float | None = None  # when to try again what could not be made searchable
 
@@ -121,7 +126,7 @@ class Worker:
             thread.start()
             self._threads.append(thread)
         while not self._stopping.is_set():
-            if self._index_due() or self._decoding.step():
+            if self._index_due() or self._decoding.step() or self._caught_up():
                 continue
             if self._is_over(forever):
                 break
@@ -315,6 +320,20 @@ class Worker:
                 raise
             self.say(f"not searchable yet: {error.sentence}")
             self._publish_at = time.monotonic() + PUBLISH_AGAIN_S
+
+    def _caught_up(self) -> bool:
+        """Do a little of what a change of the embedder asks for; tell whether there was anything."""
+        try:
+            done = self._stage().catch_up()
+        except EarmarkError as error:
+            done = ""
+            if time.monotonic() - self._told_at > TELL_EVERY_S:
+                self._told_at = time.monotonic()
+                self.say(f"the embedder cannot be changed now: {error.sentence}")
+        if done and (time.monotonic() - self._told_at > TELL_EVERY_S or "left" not in done):
+            self._told_at = time.monotonic()
+            self.say(done)
+        return bool(done)
 
     def _indexer(self, outcomes: list[str]) -> Callable[[Job], None]:
         """Return the handler of an index job; what it did is added to `outcomes`, to be told once it can be found."""

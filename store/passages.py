@@ -111,6 +111,16 @@ def hashes_without_vector(database: Database, model: str, limit: int = 100_000) 
     return [(row["text_hash"], row["text"]) for row in rows]
 
 
+def count_without_vector(database: Database, model: str, limit: int = -1) -> int:
+    """Return how many different passages `model` has not embedded yet, `limit` at most."""
+    row = database.read().execute(
+        "select count(*) as missing from (select distinct text_hash from passage where not exists"
+        " (select 1 from vector where vector.text_hash = passage.text_hash and vector.model = ?) limit ?)",
+        (model, limit),
+    )
+    return int(row.fetchone()["missing"])
+
+
 def changes_after(database: Database, change_id: int) -> list[Change]:
     """Return the log after `change_id`, oldest first."""
     rows = database.read().execute("select * from change where id > ? order by id", (change_id,))

