@@ -28,6 +28,7 @@ from index.features import Numbers as Features
 from index.features import describe
 from index.generation import Generation, Readers
 from index.highlight import highlights
+from index.judge import Judge
 from index.language import words
 from index.lexical import LexicalQuery
 from index.manifest import index_folder
@@ -107,6 +108,7 @@ class Searcher:
         self._room = threading.BoundedSemaphore(AT_ONCE)
         self._pool = ThreadPoolExecutor(max_workers=4 * (os.cpu_count() or 2), thread_name_prefix="earmark-search")
         self._embedders = Embedders(settings, embedder, self._pool, self._finders.warm)
+        self._judge = Judge(settings, self._pool)
 
     def search(self, query: str, *, limit: int = 10, filters: Filters = Filters(), sort: str = "best") -> SearchAnswer:
         """Return the moments that answer `query`, `limit` at most; `sort` is `best` or `newest`. An empty query finds nothing.
@@ -202,7 +204,8 @@ class Searcher:
         learned = dict(zip(places, scaled(learned_scores(trees, features)).tolist(), strict=True))
         first = [Ranked(place, TAIL + (1 - TAIL) * learned[place]) for place, _ in ranking[:LEARNED]]
         first.sort(key=lambda one: (-one.score, one.place))
-        return [*first, *(Ranked(place, TAIL * score) for place, score in ranking[LEARNED:])]
+        ranking = [*first, *(Ranked(place, TAIL * score) for place, score in ranking[LEARNED:])]
+        return self._judge.order(sides.parsed.meaning, ranking, lambda places: self._texts(sides.generation, places))
 
     def describe(self, sides: Sides, ranking: Ranking) -> tuple[list[Place], Features]:
         """Return the windows that the learned order may move, and what tells them apart, shape (windows, len(FEATURES))."""
@@ -276,6 +279,14 @@ class Searcher:
             if episode is not None:
                 moments.append((one, self._moment(one, spoken, episode)))
         return moments
+
+    def _texts(self, generation: Generation, places: Sequence[Place]) -> list[str]:
+        """Return what is said in windows."""
+        of_part = [part.columns for part in generation.parts]
+        spans = [(of_part[part], int(of_part[part].window_row[at]), int(of_part[part].window_rows[at])) for part, at in places]
+        ids = [columns.ids[row : row + count].tolist() for columns, row, count in spans]
+        passages = passages_by_id(self._database, [key for keys in ids for key in keys])
+        return [" ".join(passages[key].text for key in keys if key in passages) for keys in ids]
 
     def _moment(self, found: Found, spoken: Sequence[Passage], episode: Episode) -> Moment:
         first = spoken[0]

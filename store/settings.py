@@ -62,6 +62,8 @@ class Settings:
     )
     lexical_weight: float = _setting(0.7, "Weight of the words in the fused score; meaning gets the rest")
     search_budget_ms: float = _setting(1500.0, "Time after which the faster side of a search answers alone")
+    cross_encoder: str = _setting("", "Cross-encoder that reads the first windows again, by hub name or folder; empty = none")
+    cross_encoder_budget_ms: float = _setting(150.0, "Time that the cross-encoder may take of a search")
     search_processes: int = _setting(-1, "Processes that search beside the web app when many ask; -1 = one less than the cores")
     qdrant: str = _setting(
         "", "Qdrant that finds windows: its address, or a folder to try it; empty = this machine (`docs/QDRANT.md`)"
