@@ -61,7 +61,7 @@ def admin_blocks(site: Site) -> Any:
             state.change(desk.queue, state, table, **NEWEST)
             table.select(picked, None, number, **QUIET)
             for button, act in zip(buttons, (desk.pause, desk.resume, desk.cancel, desk.retry), strict=True):
-                button.click(act, number, moved, **CLOSED)
+                button.click(act, number, moved, **CLOSED).then(desk.queue, state, table, **QUIET)
         with gr.Tab(say("admin.tab.episodes"), id="episodes"):
             wanted = gr.Textbox(label=say("admin.find"), elem_id="wanted")
             head = [say(f"admin.head.{name}") for name in ("id", "show", "title", "published", "length", "state")]

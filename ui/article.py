@@ -18,14 +18,13 @@ from store.passages import passages_of
 from store.records import SUSPECT, Chapter, Episode, Segment, TranscriptHead
 from ui.document import (
     MODULES,
-    brand_link,
     clock,
     config_json,
     document,
     duration,
     head_links,
+    page_header,
     script_json,
-    search_form,
     social_tags,
 )
 from ui.site import Site, media_kind, page_path, play_url, say, seconds, web_address
@@ -62,7 +61,7 @@ def episode_page(
         config_json(site),
     )
     body = Markup("<ear-mark>{}{}</ear-mark>").format(
-        Markup('<header class="plain">{}{}</header>').format(brand_link(site), search_form()),
+        page_header(site),
         _article(site, episode, segments, head),
     )
     return document(f"{episode.title} · {episode.show}", links, body)

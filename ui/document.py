@@ -28,6 +28,9 @@ SERVER_TEXTS = (
     "error.samples",
 )  # that no script of the page shows
 MODULES = ("dom.js", "address.js", "asking.js", "filters.js", "keys.js", "player.js", "frames.js", "results.js", "welcome.js")
+GLASS = (  # as `search` in dom.js
+    "M10.5 4a6.5 6.5 0 1 0 4 11.6l4.2 4.3 1.4-1.4-4.3-4.2A6.5 6.5 0 0 0 10.5 4zm0 2a4.5 4.5 0 1 1 0 9 4.5 4.5 0 0 1 0-9z"
+)
 ICON_COLOUR = "#d2401e"  # in earmark.svg
 
 
@@ -96,9 +99,15 @@ def brand_link(site: Site) -> Markup:
 def search_form(query: str = "", target: str = "_self") -> Markup:
     """Return the search box of a page without script, or before it runs."""
     return Markup(
-        '<form action="/" target="{}" role="search"><input type="search" name="q" value="{}" maxlength="{}" aria-label="{}"'
+        '<form action="/" target="{}" role="search"><svg viewBox="0 0 24 24" aria-hidden="true" class="icon">'
+        '<path d="{}" fill="currentColor"/></svg><input type="search" name="q" value="{}" maxlength="{}" aria-label="{}"'
         ' placeholder="{}"></form>'
-    ).format(target, query, QUERY_CHARACTERS, say("search.label"), say("search.placeholder"))
+    ).format(target, GLASS, query, QUERY_CHARACTERS, say("search.label"), say("search.placeholder"))
+
+
+def page_header(site: Site) -> Markup:
+    """Return the head of a page as the script draws it too, so that nothing jumps when it does."""
+    return Markup('<header class="top"><div class="topline">{}</div>{}</header>').format(brand_link(site), search_form())
 
 
 def document(title: str, head: Markup, body: Markup, language: str = "en") -> str:
@@ -113,11 +122,9 @@ def document(title: str, head: Markup, body: Markup, language: str = "en") -> st
 def message_page(site: Site, title: str, text: str) -> str:
     """Return a page that says one thing, with a search box and the way home."""
     body = Markup(
-        '<div class="frame"><header class="top"><div class="topline">{}</div>{}</header>'
-        '<main><div class="nothing"><h1>{}</h1><p>{}</p></div></main></div>'
-    )
-    filled = body.format(brand_link(site), search_form(), title, text)
-    return document(f"{title} · {site.settings.site_name}", style_links(site), filled)
+        '<div class="frame" data-view="message">{}<main><div class="nothing"><h1>{}</h1><p>{}</p></div></main></div>'
+    ).format(page_header(site), title, text)
+    return document(f"{title} · {site.settings.site_name}", style_links(site), body)
 
 
 def clock(time_s: float) -> str:

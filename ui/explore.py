@@ -17,7 +17,7 @@ from markupsafe import Markup
 from store.overview import Amount, Overview, sample_vectors
 from ui.answers import Answers
 from ui.atlas import PLANE, Subject, make_atlas
-from ui.document import brand_link, config_json, document, duration, head_links
+from ui.document import config_json, document, duration, head_links, page_header
 from ui.site import Site, say
 
 SAMPLE_PASSAGES = 3000
@@ -64,10 +64,11 @@ def explore_page(site: Site, view: Overview, subjects: Sequence[Subject]) -> str
         _section("explore.speakers", "explore.speakers_text", _bars(speakers)) if speakers else "",
     ]
     article = Markup('<article class="explore">{}</article>').format(Markup("").join(parts))
-    header = Markup('<header class="plain">{}</header>').format(brand_link(site))
     head = Markup('{}<script type="application/json" id="earmark-config">{}</script>').format(head_links(site), config_json(site))
     return document(
-        f"{say('explore.title')} · {site.settings.site_name}", head, Markup("<ear-mark>{}{}</ear-mark>").format(header, article)
+        f"{say('explore.title')} · {site.settings.site_name}",
+        head,
+        Markup("<ear-mark>{}{}</ear-mark>").format(page_header(site), article),
     )
 
 

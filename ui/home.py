@@ -49,7 +49,7 @@ def home_page(site: Site, query: str, base: str) -> str:
     )
     body = Markup(
         '<ear-mark><div class="frame" data-view="{}"><header class="top"><div class="topline">{}</div><h1 class="tagline">{}</h1>{}'
-        "</header><noscript><main><ul>{}</ul></main></noscript></div></ear-mark>"
+        "</header><noscript><main><ul class='newest'>{}</ul></main></noscript></div></ear-mark>"
     ).format("results" if query else "welcome", brand_link(site), tagline, search_form(query), rows)
     return document(f"{query} · {name}" if query else name, head, body)
 

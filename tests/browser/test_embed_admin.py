@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from store.database import Database
-from store.jobs import cancel, list_jobs
+from store.jobs import cancel, claim, fail, list_jobs, retry, set_progress
 from tests.browser.driver import DESK, PHONE, page, site, until
 from tests.web_site import free_port, with_settings
 from ui.gate import Gate
@@ -23,7 +24,13 @@ AXE = "axe-core@4"
 
 def test_embed_in_a_foreign_page() -> None:
     with page(allowed_hosts=("foreign.example",)) as tab:
-        line = f'<script src="{site().base}/embed.js" data-q="earthworm" data-theme="dark"></script>'
+        tab.goto(f"{site().base}/?q=earthworm")
+        tab.locator(".foot button").click()
+        tab.locator("dialog select").select_option("dark")
+        tab.locator("dialog .listen").click()
+        tab.locator("dialog .listen[data-told=Copied]").wait_for()
+        line = tab.evaluate("navigator.clipboard.readText()")
+        assert line == f'<script src="{site().base}/embed.js" data-q="earthworm" data-theme="dark"></script>'
         body = f"<body><h1>Somebody else</h1>{line}</body>"
         tab.route("http://foreign.example/", lambda route: route.fulfill(content_type="text/html", body=body))
         tab.goto("http://foreign.example/")
@@ -36,6 +43,9 @@ def test_embed_in_a_foreign_page() -> None:
         frame.locator(".group h2", has_text="Rain barrels").first.wait_for()
         link = frame.locator(".group h2 a").first
         assert link.get_attribute("target") == "_blank" and f"/e/{site().ids['rain']}" in link.get_attribute("href")
+        frame.get_by_label("Close the player").click()
+        frame.locator("input[type=search]").fill("")
+        until(tab, "document.querySelector('iframe').getBoundingClientRect().height < 200")  # it grows and shrinks with its answers
 
 
 def test_embed_is_light() -> None:
@@ -72,6 +82,16 @@ def test_admin_queues_a_link() -> None:
             tab.locator("#job textarea, #job input").first.fill(str(job.id))
             tab.locator(f"#{button}").click()
             until(tab, row, word)
+        with database.write() as connection:
+            retry(connection, job.id)
+        taken = next(one for one in claim(database, "a-worker:1:x", ("list",), limit=50) if one.id == job.id)
+        with database.write() as connection:
+            set_progress(connection, taken, 0.42)
+        until(tab, row, "42%")
+        with database.write() as connection:
+            fail(connection, taken, "the address answers 404: nothing is there", permanent=True)
+        until(tab, row, "nothing is there")
+        tab.locator("#queue [role=gridcell]", has_text="failed").first.wait_for()
 
 
 def test_admin_takes_uploads_deletes_and_knows_the_machine() -> None:
@@ -87,6 +107,8 @@ def test_admin_takes_uploads_deletes_and_knows_the_machine() -> None:
         assert [path.name for path in (site().settings.data_dir / "uploads").rglob("*.mp3")] == ["talk.mp3"]
         tab.get_by_role("tab", name="Episodes").click()
         tab.locator("#episodes", has_text="Soil and worms").wait_for()
+        tab.locator("#episodes", has_text="<script>window.hit=1").wait_for()
+        assert tab.evaluate("window.hit") is None
         tab.locator("#gone textarea, #gone input").first.fill(site().ids["vimeo"])
         tab.locator("#delete").click()
         until(
@@ -101,8 +123,13 @@ def test_admin_takes_uploads_deletes_and_knows_the_machine() -> None:
             cancel(connection, job.id)
 
 
-def test_admin_asks_for_the_login(tmp_path: Path) -> None:
-    settings = with_settings(site().settings, data_dir=tmp_path, port=free_port(), admin_password="s3cret")
+def test_a_brand_by_settings_and_an_admin_page_that_asks_for_the_login(tmp_path: Path) -> None:
+    logo = tmp_path / "logo.png"
+    Image.new("RGB", (56, 56), "#1167b1").save(logo)
+    settings = with_settings(
+        site().settings, data_dir=tmp_path / "data", port=free_port(), admin_password="s3cret", site_name="Club <i>Talks",
+        tagline="All our evenings.", accent="#1167b1", logo=str(logo), footer_links=("The club=https://club.example/",),
+    )  # fmt: skip
     app = serve(settings, block=False)
     try:
         with page(errors_expected=True, allowed_hosts=(f":{settings.port}",)) as tab:
@@ -117,6 +144,14 @@ def test_admin_asks_for_the_login(tmp_path: Path) -> None:
                 tab.wait_for_timeout(500)
             tab.locator("#add").wait_for()
             assert "folder of this machine" not in tab.locator("body").inner_text()
+            tab.set_viewport_size(PHONE)
+            tab.goto(f"http://127.0.0.1:{settings.port}/")
+            assert tab.locator("ear-mark .brand").inner_text() == tab.title() == "Club <i>Talks"
+            assert tab.locator("ear-mark .brand img").evaluate("async (e) => { await e.decode(); return e.naturalWidth; }") == 56
+            assert tab.locator("h1.tagline").inner_text() == "All our evenings."
+            assert tab.locator("footer a", has_text="The club").get_attribute("href") == "https://club.example/"
+            frame = "document.querySelector('ear-mark').shadowRoot.querySelector('.frame')"
+            assert tab.evaluate(f"getComputedStyle({frame}).getPropertyValue('--brand')").strip() == "#1167b1"
     finally:
         stop(app)
 
@@ -154,27 +189,31 @@ def axe() -> str:
     return source.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("size", "scheme"), [(DESK, "light"), (PHONE, "dark")], ids=["desk-light", "phone-dark"])
+AXE_PAGES = {  # path -> what shows that it is there, what is pressed then, what shows that it was
+    "/": (".asked", "", ""),
+    "/?q=water": (".moment", ".foot button", "dialog[open]"),
+    "/e/SOIL?t=60&q=worm": ("article.episode .find input", "button.listen", ".player .bar"),
+    "/e/aaaaaaaaaaaa": (".nothing", "", ""),
+    "/embed?q=worm": (".moment", "", ""),
+    "/explore": ("article.explore", "", ""),
+    "/docs": (".reference section", "", ""),
+    "/admin/": ("#add", "[role=tab]:has-text('Queue')", "#queue"),
+}
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(size: dict[str, int], scheme: str) -> None:
     source = axe()
-    soil = site().ids["soil"]
-    paths = {
-        "/": ".asked",
-        "/?q=water": ".moment",
-        f"/e/{soil}?t=60&q=worm": "article.episode .find input",
-        "/embed?q=worm": ".moment",
-        "/explore": "article.explore",
-        "/admin/": "#add",
-    }
     with page(size, color_scheme=scheme, errors_expected=True, bypass_csp=True, reduced_motion="reduce") as tab:
-        for path, wait_for in paths.items():
-            tab.goto(site().base + path)
+        for path, (wait_for, press, then) in AXE_PAGES.items():
+            tab.goto(site().base + path.replace("SOIL", site().ids["soil"]))
             tab.locator(wait_for).first.wait_for()
-            tab.wait_for_timeout(400)
-            if path.startswith("/e/"):
-                tab.locator("button.listen").click()
-                tab.locator(".player .bar").wait_for()
-                tab.wait_for_timeout(300)
+            tab.wait_for_timeout(250)
+            if press:
+                tab.locator(press).first.click()
+                tab.locator(then).first.wait_for()
+                tab.wait_for_timeout(250)
             tab.evaluate(source)
             found = tab.evaluate("axe.run(document, {resultTypes: ['violations']})")
             bad = [

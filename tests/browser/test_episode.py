@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from store.records import Chapter
 from tests.browser.driver import PHONE, page, site, until
 
 pytestmark = pytest.mark.browser
@@ -48,6 +49,10 @@ def open_episode(tab, name: str, query: str = "") -> None:
 
 def test_the_player() -> None:
     with page() as tab:
+        tab.add_init_script(
+            "window.mediaKeys = {}; const session = navigator.mediaSession, set = session.setActionHandler.bind(session);"
+            "session.setActionHandler = (name, act) => { window.mediaKeys[name] = act; set(name, act); };"
+        )
         open_episode(tab, "soil", "?t=60")
         tab.locator("button.listen").click()
         until(tab, f"{AUDIO} && {AUDIO}.currentTime >= 60 && {AUDIO}.currentTime < 66 && !{AUDIO}.paused")
@@ -67,6 +72,10 @@ def test_the_player() -> None:
         )
         until(tab, f"Math.abs({AUDIO}.currentTime - 100) < 1")
         assert tab.evaluate("navigator.mediaSession.metadata.title") == "Soil and worms"
+        tab.evaluate("window.mediaKeys.seekto({ seekTime: 30 }); window.mediaKeys.seekforward({}); window.mediaKeys.play()")
+        until(tab, f"!{AUDIO}.paused && {AUDIO}.currentTime >= 45 && {AUDIO}.currentTime < 50")
+        tab.evaluate("window.mediaKeys.seekbackward({ seekOffset: 10 }); window.mediaKeys.pause()")
+        until(tab, f"{AUDIO}.paused && {AUDIO}.currentTime < 42 && navigator.mediaSession.playbackState === 'paused'")
 
 
 def test_the_player_plays_on_while_browsing() -> None:
@@ -95,12 +104,17 @@ def test_words_follow_the_voice_and_a_press_goes_there() -> None:
         until(tab, f"{AUDIO}.currentTime >= {start} && {AUDIO}.currentTime < {start} + 3")
 
 
-def test_estimated_word_times_are_said_to_be() -> None:
-    with page() as tab:
+def test_what_was_made_or_estimated_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = (Chapter(0, "Roof, barrel, mesh"), Chapter(60, "Tomatoes, chlorine"))
+    monkeypatch.setattr("ui.article.made_chapters", lambda *_: made)  # the real ones need a talk of ten minutes
+    with page(PHONE, color_scheme="dark") as tab:
         open_episode(tab, "rain")
+        assert "made from changes of subject" in tab.locator(".chapters summary").inner_text()
         tab.locator("button.listen").click()
         tab.locator(".estimated").wait_for()
         until(tab, f"{ROOT}.querySelector('.w.now')")
+        tab.locator(".chapters a", has_text="Tomatoes").click()
+        tab.locator(".chapters .now", has_text="Tomatoes").wait_for()
 
 
 def test_find_chapters_and_heat() -> None:
@@ -163,6 +177,8 @@ def test_video_sites_play_in_their_own_frames(name: str, host: str, stand_in: st
         tab.locator(".screen iframe").wait_for()
         until(tab, f"{ROOT}.querySelector('.player .time').textContent >= '0:20'")
         tab.keyboard.press("Escape")
+        tab.get_by_label("Ahead 15 seconds").click()
+        until(tab, f"{ROOT}.querySelector('.player .time').textContent >= '0:35'")
         tab.locator(".round.main").click()
         until(tab, f"{ROOT}.querySelector('.round.main').title === 'Play'")
         assert len(asked) == 1

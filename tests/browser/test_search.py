@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -25,6 +26,9 @@ def ready(tab, path: str = "/"):
 def test_a_question_becomes_moments_and_a_press_plays_the_second() -> None:
     with page() as tab:
         box = ready(tab)
+        tab.locator(".newest img").first.wait_for()
+        asked: list[str] = []
+        tab.on("request", lambda request: asked.append(urlsplit(request.url).path))
         box.press_sequentially("how do earthworms help a garden", delay=15)
         first = tab.locator(".moment").first
         first.wait_for()
@@ -32,6 +36,7 @@ def test_a_question_becomes_moments_and_a_press_plays_the_second() -> None:
         mark = tab.locator(".group").first.locator("mark", has_text=re.compile("^earthworm", re.IGNORECASE))
         mark.first.wait_for()  # moments for the half-typed question may be painted before
         until(tab, "location.search === '?q=how+do+earthworms+help+a+garden'")  # once typing rests
+        assert {path for path in asked if not path.startswith("/picture/")} <= {"/api/search", "/api/heat"}
         start = float(first.get_attribute("data-start"))
         first.locator(".play").click()
         until(
@@ -98,6 +103,7 @@ def test_copy_link_quote_and_more_like_this() -> None:
     with page() as tab:
         ready(tab, "/?q=comet+tail")
         moment = tab.locator(".moment").first
+        moment_start = moment.get_attribute("data-start")
         moment.locator(".tool").nth(0).click()
         tab.wait_for_timeout(100)
         link = tab.evaluate("navigator.clipboard.readText()")
@@ -108,7 +114,12 @@ def test_copy_link_quote_and_more_like_this() -> None:
         assert quote.startswith("“") and "Night Sky" in quote and link.split("?")[0] in quote
         moment.locator(".tool").nth(2).click()
         until(tab, "location.search.includes('like=')")
-        tab.locator(".moment").first.wait_for()
+        tab.locator(".status strong", has_text="like the one at").wait_for()
+        here = f"[data-episode='{site().ids['comets']}'][data-start='{moment_start}']"
+        assert tab.locator(".moment").count() > 0 and tab.locator(here).count() == 0  # not the one that it was asked from
+        tab.locator(".status button").click()
+        tab.locator(here).wait_for()
+        assert "like=" not in tab.url
 
 
 def test_keys() -> None:
@@ -140,6 +151,11 @@ def test_nothing_sticks_out(size: dict[str, int], scheme: str) -> None:
             ready(tab, path)
             tab.wait_for_timeout(350)
             assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth + 1"), path
+        for path in ("/embed?q=zebra", "/docs"):
+            tab.goto(site().base + path)
+            tab.locator(".moment, .reference section").first.wait_for()
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth + 1"), path
+        ready(tab)
         paper = tab.evaluate("getComputedStyle(document.querySelector('ear-mark')).backgroundColor")
         light = sum(int(part) for part in paper[4:-1].split(",")[:3]) > 380
         assert light == (scheme == "light"), paper
@@ -165,6 +181,11 @@ def test_a_search_that_fails_says_so() -> None:
         )
         box.fill("anything")
         tab.locator(".nothing", has_text="There is no index yet.").wait_for()
+        tab.unroute("**/api/search**")
+        full = {"status": 429, "content_type": "text/plain", "body": "Too many requests from this address. Try again in 7 seconds."}
+        tab.route("**/api/search**", lambda route: route.fulfill(**full))
+        box.fill("anything else")
+        tab.locator(".nothing[role=alert]", has_text="Try again in 7 seconds").wait_for()
 
 
 def test_explore_leads_into_search() -> None:
@@ -228,6 +249,11 @@ def test_filters_order_and_quotes() -> None:
         tab.locator("select[name=date]").select_option(label="2023")
         tab.locator(".nothing button", has_text="without the filters").click()
         until(tab, "!location.search.includes('show=') && !location.search.includes('since=')")
+        ready(tab, "/?q=water&language=xx")
+        tab.locator(".nothing h2").wait_for()  # nothing is said in that language
+        tab.locator("select[name=language]").select_option("")
+        tab.locator(".moment").first.wait_for()
+        box.fill("the water sun")
         tab.locator("select[name=sort]").select_option("newest")
         until(tab, "location.search.includes('sort=newest')")
         tab.locator(".group h2", has_text="Rain barrels").first.wait_for()
@@ -260,8 +286,9 @@ def test_more_moments_come_when_the_reader_gets_there() -> None:
 
 def test_light_and_dark_by_hand_are_remembered() -> None:
     paper = "getComputedStyle(document.querySelector('ear-mark')).backgroundColor"
-    with page(color_scheme="light") as tab:
+    with page(color_scheme="light", reduced_motion="reduce") as tab:
         ready(tab)
+        assert float(tab.locator("form[role=search]").evaluate("e => parseFloat(getComputedStyle(e).transitionDuration)")) < 0.001
         light = tab.evaluate(paper)
         tab.locator("nav button").click()
         dark = tab.evaluate(paper)

@@ -3,6 +3,10 @@
 const configElement = document.getElementById("earmark-config");
 export const config = configElement ? JSON.parse(configElement.textContent) : { texts: {}, brand: {} };
 
+// making a formatter takes longer than painting a moment: one each, for the whole visit
+const NUMBER = new Intl.NumberFormat();
+const DAYS = [{}, { month: "short" }, { month: "short", day: "numeric" }].map((parts) => new Intl.DateTimeFormat(undefined, { timeZone: "UTC", year: "numeric", ...parts }));
+
 /** Return a text by key with its {names} filled in. */
 export function say(key, values = {}) {
   const text = config.texts[key] ?? key;
@@ -11,7 +15,7 @@ export function say(key, values = {}) {
 
 /** Return "one"/"many" text for a count: keys `key.one` and `key.many`. */
 export function count(key, number) {
-  return say(`${key}.${number === 1 ? "one" : "many"}`, { n: number.toLocaleString() });
+  return say(`${key}.${number === 1 ? "one" : "many"}`, { n: NUMBER.format(number) });
 }
 
 /** Make an element. `props`: on* listeners, class, dataset, aria-*, other attributes; null or false leaves one out. */
@@ -58,8 +62,7 @@ export function clock(seconds) {
 export function day(iso) {
   const match = /^(\d{4})(?:-(\d{2}))?(?:-(\d{2}))?/.exec(iso || "");
   if (!match) return "";
-  const date = new Date(Date.UTC(+match[1], +(match[2] ?? 1) - 1, +(match[3] ?? 1)));
-  return date.toLocaleDateString(undefined, { timeZone: "UTC", year: "numeric", month: match[2] && "short", day: match[3] && "numeric" });
+  return DAYS[match[3] ? 2 : match[2] ? 1 : 0].format(new Date(Date.UTC(+match[1], +(match[2] ?? 1) - 1, +(match[3] ?? 1))));
 }
 
 /** Return "17 min" or "2 h 5 min". */
@@ -69,7 +72,7 @@ export function length(seconds) {
   if (minutes < 60) return say("length.minutes", { n: minutes });
   const hours = Math.floor(minutes / 60);
   return hours >= 10 || minutes % 60 === 0
-    ? say("length.hours", { n: Math.round(minutes / 60).toLocaleString() })
+    ? say("length.hours", { n: NUMBER.format(Math.round(minutes / 60)) })
     : say("length.both", { h: hours, m: minutes % 60 });
 }
 

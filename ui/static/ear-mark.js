@@ -22,6 +22,7 @@ class EarMark extends HTMLElement {
     this.dataset.live = "";
     const article = this.querySelector("article.episode, article.explore");
     this.root = this.attachShadow({ mode: "open" });
+    this.replaceChildren(); // what the server drew for readers without script
     this.state = address.read();
     this.asking = new Asking();
     this.player = new Player();

@@ -1,7 +1,7 @@
 // The search inside a foreign page: a box, moments, the player. Links open our own page in a new tab; the frame tells its height.
 
 import { Asking } from "./asking.js";
-import { config, copy, h, icon, safe, say } from "./dom.js";
+import { config, copy, h, safe, say } from "./dom.js";
 import { Player } from "./player.js";
 import { resultList } from "./results.js";
 
@@ -16,7 +16,6 @@ const fixed = new URLSearchParams([...here].filter(([key]) => ["show", "speaker"
 
 document.documentElement.style.colorScheme = main.dataset.theme || "light dark";
 if (config.brand.accent) document.documentElement.style.setProperty("--brand", config.brand.accent);
-main.querySelector("form").prepend(icon("search"));
 main.append(results, h("p", { class: "soft by" }, h("a", { href: "/", target: "_blank", rel: "noopener" }, say("embed.by", { name: config.brand.name }))), player.element);
 
 const acts = {
