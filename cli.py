@@ -232,7 +232,7 @@ def search(
     language: Annotated[list[str] | None, typer.Option(help="Only talks in this language.")] = None,
     since: Annotated[str, typer.Option(help="From this day on (YYYY-MM-DD).")] = "",
     until: Annotated[str, typer.Option(help="Up to this day.")] = "",
-    sort: Annotated[str, typer.Option(help="best or newest.")] = "best",
+    sort: Annotated[str, typer.Option(help="best, recent (the best fade with age) or newest.")] = "best",
     explain: Annotated[bool, typer.Option("--explain", help="Say what matched by word, by meaning, and what decided.")] = False,
     as_json: Json = False,
     data: Data = None,

@@ -68,6 +68,16 @@ class Columns:
         counted: Positions = self._rows_of_episode[episodes]
         return counted
 
+    @property
+    def newest_day(self) -> int:
+        """The day of the newest episode, in days since 1970; `NO_DAY` if none has a date."""
+        return int(self._days.max(initial=NO_DAY))
+
+    def days_of(self, positions: Positions) -> Positions:
+        """Return the days of the windows' episodes, in days since 1970; `NO_DAY` where there is no date."""
+        days: Positions = self._days[self.episode[self.window_row[positions]]].astype(np.int64)
+        return days
+
     def window_ids(self, positions: Positions) -> Positions:
         """Return the ids of the windows' first passages."""
         return np.asarray(self.ids[self.window_row[positions]], dtype=np.int64)

@@ -35,6 +35,7 @@ from index.manifest import index_folder
 from index.moments import Found, find_moments
 from index.query import MAX_WORDS, Filters, ParsedQuery, parse_query
 from index.ranker import Counts, Place, Ranked, Ranking, count_terms, coverage, fuse, lexical_scores, scaled
+from index.recency import faded
 from index.spelling import Spelling
 from index.trees import learned_scores, open_trees
 from index.wording import Form, other_forms
@@ -111,7 +112,9 @@ class Searcher:
         self._judge = Judge(settings, self._pool)
 
     def search(self, query: str, *, limit: int = 10, filters: Filters = Filters(), sort: str = "best") -> SearchAnswer:
-        """Return the moments that answer `query`, `limit` at most; `sort` is `best` or `newest`. An empty query finds nothing.
+        """Return the moments that answer `query`, `limit` at most. An empty query finds nothing.
+
+        `sort`: `best`; `recent`, where the best fade with age; `newest`, where only the date counts among what fits.
 
         Raises `IndexUnavailable` if there is no index, or if neither side can answer.
         """
@@ -143,6 +146,7 @@ class Searcher:
             ranking = self.rank(sides)
             moments: list[tuple[Found, Moment]] = []
             if parsed.phrases or not self._nothing_fits(sides, ranking):
+                ranking = faded(sides.generation.parts, ranking) if sort == "recent" else ranking
                 moments = self._best(sides, ranking, limit) if sort != "newest" else self._newest(sides, ranking, limit)
             shown = tuple(moment for _, moment in moments)
             answer = SearchAnswer(query, _ms_since(started), sides.degraded, shown, sides.parsed.understood)

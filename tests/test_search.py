@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from index.health import check_index
 from index.query import Filters
-from index.ranker import fuse, scaled
+from index.ranker import Ranked, fuse, scaled
+from index.recency import faded
 from index.search import Searcher
 from store.database import Database
 from store.episodes import remove_episode
@@ -95,6 +96,16 @@ def test_filters(catalogue: Catalogue) -> None:
     for filters, expected in cases:
         moments = searcher.search("the water and the salt of the clock", limit=50, filters=filters).moments
         assert {ids[moment.episode_id] for moment in moments} == expected
+
+
+def test_of_what_fits_alike_the_recent_comes_first(catalogue: Catalogue) -> None:
+    ranking = [Ranked((0, place), 1 - place / 1000) for place in range(catalogue[0]._readers.current().parts[0].columns.windows)]
+    parts = catalogue[0]._readers.current().parts
+    episodes = parts[0].columns.episode[parts[0].columns.window_row[[one.place[1] for one in faded(parts, ranking)]]]
+    days = [parts[0].columns.episodes[episode].published for episode in episodes]
+    assert days == sorted(days, reverse=True)
+    answer = catalogue[0].search("why is the sea salty", sort="recent")
+    assert catalogue[1][answer.moments[0].episode_id] == "sea"  # what fits far better stays first
 
 
 def test_newest_first(catalogue: Catalogue) -> None:

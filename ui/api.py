@@ -49,7 +49,7 @@ def add_api(app: FastAPI, site: Site, answers: Answers) -> None:
         episode: Many = (),
         since: Day = "",
         until: Day = "",
-        sort: Annotated[str, Query(pattern="^(best|newest)$")] = "best",
+        sort: Annotated[str, Query(pattern="^(best|recent|newest)$")] = "best",
         like: Annotated[str, Query(max_length=80, description="EPISODE@SECONDS: moments that resemble this one")] = "",
         limit: Annotated[int, Query(ge=1, le=MOMENTS_MOST)] = 20,
         explain: Annotated[bool, Query(description="Say what matched by word, by meaning, and what decided the order")] = False,

@@ -27,7 +27,7 @@ export function filterRow(stats, state, change) {
     named("language", stats.languages.map((language) => [language.name, languageName(language.name)])),
     stats.first_day && select("date", say("filter.date"), ages, shownAge, (id) =>
       change(id.startsWith("y") ? { since: id.slice(1), until: id.slice(1) } : { since: id, until: "" })),
-    select("sort", say("filter.sort"), [["", say("filter.sort_best")], ["newest", say("filter.sort_newest")]], state.sort === "best" ? "" : state.sort, (id) => change({ sort: id })),
+    select("sort", say("filter.sort"), [["", say("filter.sort_best")], ["recent", say("filter.sort_recent")], ["newest", say("filter.sort_newest")]], state.sort === "best" ? "" : state.sort, (id) => change({ sort: id })),
     filters(state) > 0 && h("button", { type: "button", class: "quiet", onclick: () => change({ show: [], speaker: [], language: [], since: "", until: "" }) }, say("filter.clear")));
 }
 
