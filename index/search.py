@@ -1,89 +1,51 @@
 """Search: a question in, moments out.
 
-Comes in: what somebody typed, filters. Goes out: `SearchAnswer`. Words and meaning are looked up side by side; if one fails or is
-late, the other answers and the answer says so.
+Comes in: what somebody typed, filters. Goes out: `SearchAnswer`. What words and meaning find (`index.lookup`) is put in one
+order and made moments.
 Does not know: HTTP, terminals, how the index was built.
 """
 
 from __future__ import annotations
 
-import logging
-import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from index.candidates import PARTS, Finder, Finders
 from index.embed import Embedder, Vectors
-from index.embedders import Embedders
 from index.explain import Evidence, Explanation, explain
 from index.features import Numbers as Features
 from index.features import describe
-from index.generation import Generation, Readers
+from index.generation import Generation
 from index.highlight import highlights
 from index.judge import Judge
-from index.language import words
-from index.lexical import LexicalQuery
-from index.manifest import index_folder
+from index.lookup import Lookup, Sides
 from index.moments import Found, find_moments
-from index.query import MAX_WORDS, Filters, ParsedQuery, parse_query
-from index.ranker import Counts, Place, Ranked, Ranking, count_terms, coverage, fuse, lexical_scores, scaled
+from index.query import Filters, ParsedQuery, parse_query
+from index.ranker import Place, Ranked, Ranking, coverage, fuse, scaled
 from index.recency import faded
-from index.spelling import Spelling
 from index.trees import learned_scores, open_trees
-from index.wording import Form, other_forms
 from store.database import Database
-from store.errors import EarmarkError, IndexUnavailable
 from store.links import has_secret
 from store.passages import passages_by_id
 from store.records import Episode, Moment, Passage, SearchAnswer
 from store.settings import Settings
 from store.shelf import Shelf
 
-__all__ = ["Filters", "Searcher", "highlights"]
+__all__ = ["Filters", "Searcher", "Sides", "highlights"]
 
 DEPTH = 100  # windows that each side hands on
-PHRASE_DEPTH = 2000  # windows with a quoted phrase that meaning may still put in order
-OPENING_S = 30.0  # that the first search waits for the encoder
-OVERDUE = 10  # times the budget after which a search without any side's answer is given up
 NEWEST_SHARE = 0.5  # sorted by date, what scores less than this share of the best is left out
 NEWEST_DEPTH = 50
 LEARNED = 64  # windows, best by score first, that the learned order may move; with all 170 candidates it gains nothing more
 AT_ONCE = max(2, os.cpu_count() or 2)  # searches; more only pass the interpreter around: 16 on 2 cores answer half as many a second
 TAIL = 0.2  # the best score of a window that it does not see
 SHOWN = 10
-COMMON_IDF = math.log(2)  # of a word that half of the windows say
-FEWEST_TERMS = 2
 SAID_SHARE = 0.5  # of the question's weight: with more of it in one window, that window fits
-
-Side = Literal["lexical", "dense"]
-Scores = dict[Place, float]
-
-log = logging.getLogger("earmark.search")
-
-
-@dataclass(frozen=True, slots=True)
-class Sides:
-    """What both sides found, before anything is merged: BM25 and cosine by window."""
-
-    generation: Generation
-    parsed: ParsedQuery
-    counts: Counts
-    lexical: Scores
-    dense: Scores
-    degraded: Side | None
-
-    def window_ids(self, places: Sequence[Place]) -> list[int]:
-        """Return the windows' ids: those of their first passages."""
-        parts = self.generation.parts
-        return [int(parts[part].columns.ids[parts[part].columns.window_row[position]]) for part, position in places]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +66,9 @@ class Searcher:
         Raises `SettingsError` if the settings ask for Qdrant and its client is not installed.
         """
         self._settings, self._database, self._shelf = settings, database, Shelf(database)
-        self._readers, self._spelling = Readers(index_folder(settings)), Spelling(database)
-        self._finders = Finders(settings)
+        self._lookup = Lookup(settings, database, embedder)
+        self._judge = Judge(settings, self._lookup.pool)
         self._room = threading.BoundedSemaphore(AT_ONCE)
-        self._pool = ThreadPoolExecutor(max_workers=4 * (os.cpu_count() or 2), thread_name_prefix="earmark-search")
-        self._embedders = Embedders(settings, embedder, self._pool, self._finders.warm)
-        self._judge = Judge(settings, self._pool)
 
     def search(self, query: str, *, limit: int = 10, filters: Filters = Filters(), sort: str = "best") -> SearchAnswer:
         """Return the moments that answer `query`, `limit` at most. An empty query finds nothing.
@@ -162,41 +121,11 @@ class Searcher:
 
     def sides(self, parsed: ParsedQuery, filters: Filters = Filters(), depth: int = DEPTH) -> Sides:
         """Return what words and meaning find, `depth` windows each, within the settings' time budget."""
-        generation = self._readers.current()
-        wait([self._embedders.opening], timeout=OPENING_S)  # only the first search waits here; the budget is for searching
-        parsed, asked, counts = self._read(generation, parsed)
-        finder = self._finders.of(generation)
-        if parsed.phrases:  # only what holds the phrases may be found, so words go first and meaning orders
-            lexical = self._pool.submit(_by_phrases, finder, generation, asked, filters, counts, parsed.only_phrases)
-            dense = self._pool.submit(self._by_meaning, finder, generation, parsed, filters, depth, lexical)
-        else:
-            dense = self._pool.submit(self._by_meaning, finder, generation, parsed, filters, depth)
-            asked = replace(asked, terms=_telling(asked.terms, counts))
-            do = _done if finder is PARTS else self._pool.submit  # what asks another machine must not be waited for
-            lexical = do(_by_words, finder, generation, asked, filters, counts, depth)
-        found, degraded = self._in_time({"lexical": lexical, "dense": dense})
-        return Sides(generation, parsed, counts, _first(found["lexical"], depth), found["dense"], degraded)
-
-    def _read(self, generation: Generation, parsed: ParsedQuery) -> tuple[ParsedQuery, LexicalQuery, Counts]:
-        """Return the query with the words that were meant, what to look for, and how often it is said."""
-        forms = other_forms(words(parsed.text)[:MAX_WORDS])
-        terms, several = _with_forms(generation, parsed, forms)
-        counts = count_terms(generation.parts, terms, several)
-        unknown = [
-            word for word in parsed.loose_words if not forms.get(word) and _is_unknown(generation, counts, parsed.words.index(word))
-        ]
-        typing = parsed.words[-1] if parsed.is_typing else ""
-        meant = {word: self._spelling.meant(generation, word, typing=word == typing) for word in unknown}
-        if read_as := {word: other for word, other in meant.items() if other}:
-            parsed = parsed.reading(read_as)
-            terms, several = _with_forms(generation, parsed, forms)
-            counts = count_terms(generation.parts, terms, several)
-        spoken = tuple(dict.fromkeys(form for group in forms.values() for form in group if len(form) > 1))
-        return parsed, LexicalQuery(terms, parsed.phrases, spoken), counts
+        return self._lookup.sides(parsed, filters, depth)
 
     def embed(self, parsed: ParsedQuery) -> Vectors:
         """Return the query's vector, float32, shape (d,)."""
-        return self._embedders.of(self._readers.current().manifest).embed_query(parsed.meaning)
+        return self._lookup.embedders.of(self._lookup.readers.current().manifest).embed_query(parsed.meaning)
 
     def rank(self, sides: Sides) -> Ranking:
         """Return both sides' windows in one order, best first: the learned one if the program brings a ranker, else by score."""
@@ -221,54 +150,10 @@ class Searcher:
         if sides.degraded or not ranking:
             return False
         nearest = max(sides.dense.values(), default=0.0)
-        if nearest >= self._embedders.of(sides.generation.manifest).unrelated:
+        if nearest >= self._lookup.embedders.of(sides.generation.manifest).unrelated:
             return False
         said = coverage(sides.generation.parts, [one.place for one in ranking[:SHOWN]], sides.counts)
         return float(said.max()) < SAID_SHARE
-
-    def _in_time(self, asked: dict[Side, Future[Scores]]) -> tuple[dict[Side, Scores], Side | None]:
-        """Wait for both sides as long as the budget lasts, then for the first one that answers."""
-        budget_s = self._settings.search_budget_ms / 1000
-        deadline = time.monotonic() + OVERDUE * max(budget_s, 0.1)
-        wait(asked.values(), timeout=budget_s)
-        errors: dict[Side, Exception] = {}
-        while True:
-            found: dict[Side, Scores] = {}
-            for side, future in asked.items():
-                if not future.done():
-                    continue
-                if error := future.exception():
-                    if not isinstance(error, Exception):
-                        raise error
-                    errors[side] = error
-                else:
-                    found[side] = future.result()
-            if found:
-                break
-            running = [future for future in asked.values() if not future.done()]
-            if not running or time.monotonic() > deadline:
-                cause = next(iter(errors.values()), None)
-                what = f"the search failed ({cause})" if cause else "the search took too long"
-                raise IndexUnavailable(what, next_step="Look at the log, or run: earmark doctor") from cause
-            wait(running, timeout=budget_s, return_when=FIRST_COMPLETED)
-        for side, failed in errors.items():
-            told = str(failed) if isinstance(failed, EarmarkError) else repr(failed)
-            log.warning("the %s side of a search failed: %s", side, told)
-        alone: Side | None = next(iter(found)) if len(found) == 1 else None
-        return {"lexical": found.get("lexical", {}), "dense": found.get("dense", {})}, alone
-
-    def _by_meaning(
-        self,
-        finder: Finder,
-        generation: Generation,
-        parsed: ParsedQuery,
-        filters: Filters,
-        depth: int,
-        among: Future[Scores] | None = None,
-    ) -> Scores:
-        vector = self._embedders.of(generation.manifest).embed_query(parsed.meaning)
-        chosen = list(among.result()) if among is not None else None
-        return _first(finder.by_meaning(generation, vector, filters, depth, chosen), depth)
 
     def _moments(self, generation: Generation, found: Sequence[Found]) -> list[tuple[Found, Moment]]:
         """Read the moments' texts and episodes from the store; what was removed a moment ago is left out."""
@@ -312,64 +197,6 @@ class Searcher:
             play_url=_play_url(episode),
             page_url=f"{self._settings.base_url.rstrip('/')}/e/{episode.id}?t={start_s:.0f}",
         )
-
-
-def _done(work: Callable[..., Scores], *given: Any) -> Future[Scores]:
-    """Do it here: a thread of its own for a millisecond of words would cost more than it saves when many search at once."""
-    future: Future[Scores] = Future()
-    try:
-        future.set_result(work(*given))
-    except Exception as error:
-        future.set_exception(error)
-    return future
-
-
-def _by_words(finder: Finder, generation: Generation, asked: LexicalQuery, filters: Filters, counts: Counts, depth: int) -> Scores:
-    """Have candidates picked, and score them with the whole catalogue's counts."""
-    places = finder.by_words(generation, asked, counts, filters, depth)
-    scores = lexical_scores(generation.parts, places, counts)
-    return _first(dict(zip(places, scores.tolist(), strict=True)), depth)
-
-
-def _is_unknown(generation: Generation, counts: Counts, word: int) -> bool:
-    """Tell whether neither a window nor a title says a word (by its number in the query)."""
-    if counts.windows[word]:
-        return False
-    return not any(part.titles.weights((counts.terms[word],), (1.0,)).any() for part in generation.parts)
-
-
-def _with_forms(
-    generation: Generation, parsed: ParsedQuery, forms: Mapping[str, Sequence[Form]]
-) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[Form, ...], ...]]:
-    """Return for each word its stems, those of its forms in one word included, and the stems of its forms in several."""
-    meant = dict(parsed.read_as)
-    terms, several = [], []
-    for word in parsed.words:
-        others = forms.get(word, ())
-        single = [form[0] for form in others if len(form) == 1] + ([meant[word]] if word in meant else [])
-        terms.append(tuple(dict.fromkeys(stem for one in (word, *single) for stem in generation.stems(one))))
-        several.append(tuple(tuple(generation.stems(part)[0] for part in form) for form in others if len(form) > 1))
-    return tuple(terms), tuple(several)
-
-
-def _telling(terms: tuple[tuple[str, ...], ...], counts: Counts) -> tuple[tuple[str, ...], ...]:
-    """Leave out the words that most windows say, where two others are left: they pick no candidate, and take half of the time."""
-    rare = tuple(group for group, idf in zip(terms, counts.idf, strict=True) if idf >= COMMON_IDF)
-    return rare if len(rare) >= FEWEST_TERMS else terms
-
-
-def _by_phrases(
-    finder: Finder, generation: Generation, asked: LexicalQuery, filters: Filters, counts: Counts, strictly: bool
-) -> Scores:
-    """Find what holds the phrases. Nothing does, and there are other words beside them: then the words alone count."""
-    found = _by_words(finder, generation, asked, filters, counts, PHRASE_DEPTH)
-    if found or strictly:
-        return found
-    return _by_words(finder, generation, LexicalQuery(asked.terms), filters, counts, PHRASE_DEPTH)
-
-
-def _first(scores: Scores, depth: int) -> Scores:
-    return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:depth])
 
 
 def _play_url(episode: Episode) -> str:

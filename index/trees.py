@@ -19,7 +19,8 @@ from index.features import FEATURES
 Numbers = npt.NDArray[np.float64]
 
 SAID_SHARE = 0.8  # of a question's weight in its best window
-FUSED_WEIGHT, FUSED_WEIGHT_UNSAID = 1.0, 10.0  # beside trees whose scores span about 10
+MANY = 60  # candidates: the trees never saw fewer
+FUSED_WEIGHT, FUSED_WEIGHT_UNKNOWN = 1.0, 10.0  # beside trees whose scores span about 10
 _FUSED, _BEST_COVERAGE = FEATURES.index("fused"), FEATURES.index("best_coverage")
 
 RANKER = Path(__file__).with_name("ranker.json")
@@ -65,11 +66,12 @@ def learned_scores(trees: Trees, features: Numbers) -> Numbers:
 
     Most questions that the trees learned from are said word for word somewhere. Where no window says nearly all of a question they
     know less, and the fused score counts more: bench.ranker, shows never seen, low overlap .285 -> .298, play@1 .542 -> .540.
+    So it is in a catalogue of a few talks.
     """
     if not len(features):
         return np.zeros(0)
-    is_said = features[0, _BEST_COVERAGE] >= SAID_SHARE
-    scores: Numbers = trees.score(features) + (FUSED_WEIGHT if is_said else FUSED_WEIGHT_UNSAID) * features[:, _FUSED]
+    is_known = features[0, _BEST_COVERAGE] >= SAID_SHARE and len(features) >= MANY
+    scores: Numbers = trees.score(features) + (FUSED_WEIGHT if is_known else FUSED_WEIGHT_UNKNOWN) * features[:, _FUSED]
     return scores
 
 

@@ -99,8 +99,10 @@ def test_filters(catalogue: Catalogue) -> None:
 
 
 def test_of_what_fits_alike_the_recent_comes_first(catalogue: Catalogue) -> None:
-    ranking = [Ranked((0, place), 1 - place / 1000) for place in range(catalogue[0]._readers.current().parts[0].columns.windows)]
-    parts = catalogue[0]._readers.current().parts
+    ranking = [
+        Ranked((0, place), 1 - place / 1000) for place in range(catalogue[0]._lookup.readers.current().parts[0].columns.windows)
+    ]
+    parts = catalogue[0]._lookup.readers.current().parts
     episodes = parts[0].columns.episode[parts[0].columns.window_row[[one.place[1] for one in faded(parts, ranking)]]]
     days = [parts[0].columns.episodes[episode].published for episode in episodes]
     assert days == sorted(days, reverse=True)
@@ -170,10 +172,10 @@ def test_words_answer_when_meaning_fails_or_is_late(catalogue: Catalogue, delay_
 
 def test_meaning_answers_when_words_fail(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     searcher, ids, _ = catalogue
-    monkeypatch.setattr("index.search._by_words", lambda *_: 1 / 0)
+    monkeypatch.setattr("index.lookup._by_words", lambda *_: 1 / 0)
     answer = searcher.search("why is the sea salty")
     assert answer.degraded == "dense" and ids[answer.moments[0].episode_id] == "sea"
-    monkeypatch.setattr(searcher, "_by_meaning", lambda *_: 1 / 0)
+    monkeypatch.setattr(searcher._lookup, "_by_meaning", lambda *_: 1 / 0)
     with pytest.raises(IndexUnavailable, match="doctor"):
         searcher.search("why is the sea salty")
 
