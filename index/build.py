@@ -9,7 +9,7 @@ Does not know: how an episode was transcribed, or who searches.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +37,7 @@ from store.database import Database
 from store.episodes import get_episode, list_episodes
 from store.errors import IndexUnavailable, StoreError
 from store.passages import (
+    LAST_ID,
     Vector,
     changes_after,
     hashes_without_vector,
@@ -125,16 +126,14 @@ def prepare_episode(
     return passages, _embedded(passages, embedder, known)
 
 
-def embed_missing(database: Database, embedder: Embedder, tell: Callable[[int], None] | None = None) -> int:
-    """Embed the passages that `embedder` has not seen yet, batch by batch; return how many. `tell` hears the count so far."""
+def embed_missing(database: Database, embedder: Embedder, first_id: int = 0, last_id: int = LAST_ID) -> int:
+    """Embed the passages `first_id..last_id` that `embedder` has not seen yet, batch by batch; return how many."""
     done = 0
-    while missing := hashes_without_vector(database, embedder.name, EMBED_AT_ONCE):
+    while missing := hashes_without_vector(database, embedder.name, EMBED_AT_ONCE, first_id, last_id):
         made = embedder.embed_passages([text for _, text in missing])
         with database.write() as connection:
             save_vectors(connection, embedder.name, {key: vector for (key, _), vector in zip(missing, made, strict=True)})
         done += len(missing)
-        if tell is not None:
-            tell(done)
     return done
 
 
@@ -154,7 +153,6 @@ def update_index(database: Database, settings: Settings, embedder: Embedder) -> 
         changes = changes_after(database, old.change_id)
         if not changes:
             return _report(old, 0, 0, merged=False)
-        embed_missing(database, embedder)  # after reading the log: everything that it names has its vectors then
         added = [change for change in changes if change.action == "add"]
         gone = [(change.first_passage_id, change.last_passage_id) for change in changes if change.action == "remove"]
         removed = tuple(dict.fromkeys((*old.removed, *(span for span in gone if _inside(span, old.parts)))))
@@ -163,6 +161,7 @@ def update_index(database: Database, settings: Settings, embedder: Embedder) -> 
         parts = list(old.parts)
         if added:
             first, last = min(change.first_passage_id for change in added), max(change.last_passage_id for change in added)
+            embed_missing(database, embedder, first, last)  # of all passages the look alone would take seconds at a million
             parts += builder.part(first, last, new=True)
         if collection is not None:
             collection.drop(gone)  # before the manifest: a crash here does it again

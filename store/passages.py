@@ -21,6 +21,7 @@ from store.database import Database
 from store.records import Passage, Sentence
 
 Vector = npt.NDArray[np.float32]
+LAST_ID = 2**63 - 1
 SQL_VARIABLES = 900  # SQLite's oldest limit on bound parameters is 999
 
 
@@ -101,12 +102,14 @@ def vectors_by_hash(database: Database, model: str, hashes: Iterable[str]) -> di
     return found
 
 
-def hashes_without_vector(database: Database, model: str, limit: int = 100_000) -> list[tuple[str, str]]:
-    """Return (text hash, text) of passages that `model` has not embedded yet."""
+def hashes_without_vector(
+    database: Database, model: str, limit: int = 100_000, first_id: int = 0, last_id: int = LAST_ID
+) -> list[tuple[str, str]]:
+    """Return (text hash, text) of passages that `model` has not embedded yet, of those with ids `first_id..last_id`."""
     rows = database.read().execute(
-        "select distinct text_hash, text from passage where not exists"
+        "select distinct text_hash, text from passage where id between ? and ? and not exists"
         " (select 1 from vector where vector.text_hash = passage.text_hash and vector.model = ?) limit ?",
-        (model, limit),
+        (first_id, last_id, model, limit),
     )
     return [(row["text_hash"], row["text"]) for row in rows]
 
