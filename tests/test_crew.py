@@ -57,7 +57,7 @@ def test_helpers_answer_as_the_server_does_and_may_die(folder: Path) -> None:
         assert crew.helpers == 0  # nobody waits: nothing is started
         assert asked(many, 0) == wanted
         assert crew.helpers == 2
-        assert until(lambda: crew._seats.qsize() == 4, 60)
+        assert until(lambda: all(helper.ready for helper in crew._helpers), 60)
         first, second = crew._helpers
         assert [moment["episode_id"] for moment in (first.answer(Ask("whales")) or {})["moments"]] == [
             moment["episode_id"] for moment in alone.search(Ask("whales"))["moments"]
@@ -66,10 +66,12 @@ def test_helpers_answer_as_the_server_does_and_may_die(folder: Path) -> None:
         os.kill(first.pid, signal.SIGKILL)
         assert asked(many, 2) == wanted  # the one that died is missed by nobody
         assert until(lambda: first not in crew._helpers, 10)
-        assert second.alive
+        assert second.alive and until(lambda: crew._seats.qsize() == 2, 10)  # one here, one there
+        os.kill(second.pid, signal.SIGKILL)
+        assert asked(many, 3) == wanted
     finally:
         many.close()
-    assert second._process.poll() is not None
+    assert all(helper._process.wait(10) is not None for helper in (first, second, *crew._helpers))
 
 
 def test_what_fails_in_a_helper_is_told_by_the_server(folder: Path) -> None:

@@ -8,6 +8,7 @@ Does not know: what a question or an answer is (`ui.answers`), HTTP.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import pickle
@@ -22,7 +23,7 @@ from typing import Any
 
 from store.settings import Settings
 
-SEATS_HERE = 2  # one computes while the other one waits for the encoder or the disk
+SEATS_HERE = 2  # while there is no helper; then one: two in one interpreter cost each other a tenth of what all get
 MOST_HIRED = 4  # times that helpers are started: what keeps dying is left alone
 READY = "ready"
 
@@ -42,6 +43,7 @@ class Crew:
         self._seats: LifoQueue[Helper | None] = LifoQueue()  # None is a seat here; the one used last is taken first: it is warm
         self._helpers: list[Helper] = []
         self._hired = 0
+        self._here = SEATS_HERE
         self._lock = threading.Lock()
         for _ in range(SEATS_HERE):
             self._seats.put(None)
@@ -62,11 +64,7 @@ class Crew:
                     log.warning("a search process ended; the server goes on without it")
             return here(ask)
         finally:
-            if helper is None or helper.alive:
-                self._seats.put(helper)
-            else:
-                with self._lock:
-                    self._helpers.remove(helper)
+            self._leave(helper)
 
     @property
     def helpers(self) -> int:
@@ -80,6 +78,20 @@ class Crew:
             for helper in self._helpers:
                 helper.close()
 
+    def _leave(self, helper: Helper | None) -> None:
+        """Give a seat back; one of a dead helper is taken away, and here one is less while there are helpers."""
+        with self._lock:
+            if helper is None:
+                if self._here > 1 and any(one.ready for one in self._helpers):
+                    self._here -= 1
+                    return
+            elif not helper.alive:
+                self._helpers.remove(helper)
+                if self._here == SEATS_HERE or any(one.ready for one in self._helpers):
+                    return
+                self._here, helper = self._here + 1, None
+        self._seats.put(helper)
+
     def _hire(self) -> None:
         with self._lock:
             while len(self._helpers) < self._size and self._hired < MOST_HIRED * self._size:
@@ -90,6 +102,7 @@ class Crew:
 
     def _welcome(self, helper: Helper) -> None:
         if helper.wait_ready():
+            helper.ready = True
             self._seats.put(helper)
         else:
             with self._lock:
@@ -108,7 +121,7 @@ class Helper:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": paths},
         )
-        self.alive = True
+        self.alive, self.ready = True, False
         self._say(settings)
 
     @property
@@ -154,6 +167,12 @@ class Helper:
             return None
 
 
+def settle() -> None:
+    """Take what was loaded so far out of the garbage collector's rounds: it stays until the end, and looking at it takes long."""
+    gc.collect()
+    gc.freeze()
+
+
 def main() -> None:
     """Be a helper: settings and then questions come in on stdin, answers go out on stdout, until stdin is closed."""
     from store.errors import EarmarkError
@@ -176,6 +195,7 @@ def main() -> None:
             return None  # the server tries itself, and says what is wrong
 
     found(Ask("a first question"))
+    settle()
     say(READY)
     while True:
         try:

@@ -14,6 +14,7 @@ from store.settings import Settings
 from ui.admin import admin_blocks
 from ui.answers import Answers
 from ui.api import add_api
+from ui.crew import settle
 from ui.downloads import add_downloads
 from ui.embed import add_embed
 from ui.explore import add_explore
@@ -83,6 +84,7 @@ def serve(settings: Settings, *, block: bool = True) -> Any:
     """
     check_port(settings)
     app = create_app(settings)
+    settle()
     try:
         app.launch(
             server_name=settings.host,
