@@ -7,6 +7,7 @@ Does not know: the database, texts, addresses.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from index.ranker import Counts, Place, Ranking, by_part, count_in
 START_COVERAGE = 0.6  # a moment starts at the first sentence with this share of the best sentence's weight (FACTS: 10 words off)
 NEAR_ROWS = 2  # windows of one episode whose first passages are this near speak of one thing
 SAME_SHARE = 0.8  # of words in common: the same advert or introduction again
+MAYBE_SHARE = 0.4  # of an eighth of the words in common: with less, that is hardly ever so
 SPREAD = 0.93  # each further moment of an episode counts this much less than the one before
 
 
@@ -83,7 +85,7 @@ def _merged(parts: Sequence[Part], ranking: Ranking) -> Iterator[Found]:
 def _spread(parts: Sequence[Part], found: Iterator[Found], limit: int) -> list[Found]:
     """Take the best in turn, holding back further moments of an episode and leaving out what was said before word for word."""
     taken: list[Found] = []
-    seen_words: list[set[int]] = []
+    seen_words: list[_Words] = []
     seen_episodes: dict[tuple[int, int], int] = {}
     waiting: list[tuple[float, int, int, Found]] = []  # what it is worth after so many of its episode
     order, coming = 0, next(found, None)
@@ -97,8 +99,8 @@ def _spread(parts: Sequence[Part], found: Iterator[Found], limit: int) -> list[F
         if earlier != counted:  # others of its episode were taken meanwhile
             heappush(waiting, (-best.score * SPREAD**earlier, number, earlier, best))
             continue
-        words = _words(parts, best)
-        if any(_alike(words, other) for other in seen_words):
+        words = _Words(parts, best)
+        if any(words.alike(other) for other in seen_words):
             continue
         seen_words.append(words)
         seen_episodes[episode] = earlier + 1
@@ -106,12 +108,21 @@ def _spread(parts: Sequence[Part], found: Iterator[Found], limit: int) -> list[F
     return taken
 
 
-def _words(parts: Sequence[Part], found: Found) -> set[int]:
-    part = parts[found.place[0]]
-    return set(part.terms.of(found.row, found.last_row - found.row + 1).tolist())
+class _Words:
+    """The different words of a moment; of most pairs an eighth of them tells that they are not alike."""
 
+    def __init__(self, parts: Sequence[Part], found: Found) -> None:
+        self._hashes = parts[found.place[0]].terms.of(found.row, found.last_row - found.row + 1)
+        self._few = set(self._hashes[self._hashes & 7 == 0].tolist())
 
-def _alike(words: set[int], other: set[int]) -> bool:
-    smaller, larger = sorted((len(words), len(other)))
-    needed = SAME_SHARE * larger
-    return 0 < smaller >= needed and len(words & other) >= needed
+    @cached_property
+    def _all(self) -> set[int]:
+        return set(self._hashes.tolist())
+
+    def alike(self, other: _Words) -> bool:
+        """Tell whether both say the same, but for a few words."""
+        if len(self._few & other._few) < MAYBE_SHARE * min(len(self._few), len(other._few)):
+            return False
+        smaller, larger = sorted((len(self._all), len(other._all)))
+        needed = SAME_SHARE * larger
+        return 0 < smaller >= needed and len(self._all & other._all) >= needed
