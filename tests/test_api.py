@@ -232,7 +232,7 @@ def test_admin_desk_queues_and_moves(site: Running) -> None:
     assert job.kind == "list" and job.options == {"link": "https://example.org/new.xml", "limit": 3, "language": "en"}
     assert "1 paused" in desk.pause(str(job.id)) and desk.queue("paused")[0][0] == str(job.id)
     assert "resumed" in desk.resume(str(job.id)) and "cancelled" in desk.cancel("all") and "queued again" in desk.retry(str(job.id))
-    assert "Nothing changed" in desk.resume("99999") and "no such" in desk.delete("nothing")
+    assert "Nothing changed" in desk.resume("99999") and "no such" in desk.delete("nothing", True)[0]
     assert "1 waiting" in desk.summary() and desk.machine()
     desk.cancel("all")
 

@@ -72,11 +72,12 @@ def admin_blocks(site: Site) -> Any:
             wanted.change(desk.episodes, wanted, episodes, **NEWEST)
             with gr.Row():
                 gone_id = gr.Textbox(label=say("admin.id"), elem_id="gone")
+                certain = gr.Checkbox(label=say("admin.certain"), elem_id="certain")
                 delete = gr.Button(say("admin.delete"), variant="stop", elem_id="delete")
                 sync = gr.Button(say("admin.sync"))
             gone = gr.Textbox(label=say("admin.told"), interactive=False, elem_id="gone-told")
             episodes.select(picked, None, gone_id, **QUIET)
-            delete.click(desk.delete, gone_id, gone, **CLOSED)
+            delete.click(desk.delete, [gone_id, certain], [gone, certain], **CLOSED)
             sync.click(desk.sync, gone_id, gone, **CLOSED)
         with gr.Tab(say("admin.tab.machine"), id="machine") as tab:
             head = [say("admin.head.what"), say("admin.head.now")]

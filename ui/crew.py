@@ -39,6 +39,8 @@ class Crew:
         """Take the settings; nothing is started yet."""
         wanted = settings.search_processes
         self._size = wanted if wanted >= 0 else max(0, (os.cpu_count() or 1) - 1)
+        if settings.qdrant and "://" not in settings.qdrant:
+            self._size = 0  # Qdrant in a folder lets one process in
         self._settings = settings
         self._seats: LifoQueue[Helper | None] = LifoQueue()  # None is a seat here; the one used last is taken first: it is warm
         self._helpers: list[Helper] = []

@@ -120,19 +120,24 @@ class Desk:
             for e in found[:EPISODES_SHOWN]
         ]
 
-    def delete(self, thing_id: str) -> str:
-        """Queue the removal of an episode or of a whole show."""
+    def delete(self, thing_id: str, certain: bool = False) -> tuple[str, bool]:
+        """Queue the removal of an episode or of a whole show; unless `certain`, only say what would go. Unticks the box."""
         thing_id = (thing_id or "").strip()
-        shows = {show.id for show in list_shows(self._database)}
-        found = {episode.id for episode in list_episodes(self._database)}
-        if thing_id not in shows | found:
-            return say("admin.no_such_thing")
+        shows = {show.id: show.title for show in list_shows(self._database)}
+        found = {
+            episode.id: episode.title for episode in list_episodes(self._database, show_id=thing_id if thing_id in shows else None)
+        }
+        if thing_id not in shows and thing_id not in found:
+            return say("admin.no_such_thing"), False
+        if not certain:
+            what = shows.get(thing_id) or found[thing_id]
+            return say("admin.certain_first", what=what, n=len(found) if thing_id in shows else 1), False
         with self._database.write() as connection:
             if thing_id in shows:
                 number = jobs.enqueue(connection, "remove", show_id=thing_id)
             else:
                 number = jobs.enqueue(connection, "remove", episode_id=thing_id)
-        return say("admin.will_remove", n=number) if number else say("admin.removal_waits")
+        return say("admin.will_remove", n=number) if number else say("admin.removal_waits"), False
 
     def sync(self, show_id: str) -> str:
         """Queue a look for new episodes of a show."""

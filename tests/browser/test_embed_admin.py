@@ -111,6 +111,10 @@ def test_admin_takes_uploads_deletes_and_knows_the_machine() -> None:
         assert tab.evaluate("window.hit") is None
         tab.locator("#gone textarea, #gone input").first.fill(site().ids["vimeo"])
         tab.locator("#delete").click()
+        until(tab, "[...document.querySelectorAll('#gone-told textarea, #gone-told input')].some((e) => e.value.includes('Tick'))")
+        assert not list_jobs(database, states=("queued",))
+        tab.locator("#certain input").check()
+        tab.locator("#delete").click()
         until(
             tab,
             "[...document.querySelectorAll('#gone-told textarea, #gone-told input')].some((e) => e.value.includes('remove it'))",
