@@ -8,14 +8,16 @@ Does not know: words, vectors, how a manifest lists parts.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from index.language import words
 from index.query import Filters, fold_name
 from store.records import Passage
 
@@ -93,13 +95,23 @@ class Columns:
             known = np.array([language.lower() in wanted for language in self.languages], dtype=bool)
             allowed &= known[self._language[rows]]
         if filters.speakers:
-            by_row = self._speaker_mask({fold_name(name) for name in filters.speakers})
-            allowed &= by_row[rows] | (by_row[np.minimum(rows + 1, len(by_row) - 1)] & (self.window_rows == 2))
+            allowed &= self.said_by({fold_name(name) for name in filters.speakers})
         for first, last in removed:
             low, high = np.searchsorted(self.ids, [first, last + 1])
             start, end = np.searchsorted(rows, [low, high])
             allowed[start:end] = False
         return np.asarray(allowed, dtype=bool)
+
+    @cached_property
+    def spoken_names(self) -> dict[tuple[str, ...], str]:
+        """The speakers' folded names, by their words."""
+        return {tuple(words(name)): fold_name(name) for name in self.speakers}
+
+    def said_by(self, names: Set[str]) -> Mask:
+        """Return in which windows any of the speakers (folded names) speaks."""
+        by_row, rows = self._speaker_mask(names), self.window_row
+        theirs: Mask = by_row[rows] | (by_row[np.minimum(rows + 1, len(by_row) - 1)] & (self.window_rows == 2))
+        return theirs
 
     def _overlaps(self, first: int, last: int) -> bool:
         return bool(len(self.ids)) and first <= int(self.ids[-1]) and last >= int(self.ids[0])
@@ -115,7 +127,7 @@ class Columns:
             allowed &= (self._days != NO_DAY) & (self._days <= day_of(filters.until))
         return allowed
 
-    def _speaker_mask(self, wanted: set[str]) -> Mask:
+    def _speaker_mask(self, wanted: Set[str]) -> Mask:
         known = np.array([fold_name(name) in wanted for name in self.speakers], dtype=bool)
         hits = np.flatnonzero(known[self._speaker]) if len(self._speaker) else np.zeros(0, dtype=np.int64)
         by_row = np.zeros(len(self.ids), dtype=bool)

@@ -6,7 +6,7 @@ Does not know: how anything was found; it only looks again at what a search had 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,13 +64,14 @@ class Why:
 class Explanation:
     """How a search came about. `order` is `learned`, or `score` where the learned order had no say.
 
-    `read_as`: words that nobody said, and what they were read as.
+    `read_as`: words that nobody said, and what they were read as. `speakers`: whom it names; what they say stands further up.
     """
 
     order: str
     words: tuple[WordWeight, ...]
     phrases: tuple[str, ...]
     read_as: dict[str, str]
+    speakers: tuple[str, ...]
     found_by_words: int
     found_by_meaning: int
     found_by_both: int
@@ -91,7 +92,13 @@ class Evidence:
     features: Numbers
 
 
-def explain(parsed: ParsedQuery, evidence: Evidence, found: Sequence[Found], trees: Trees | None) -> Explanation:
+def explain(
+    parsed: ParsedQuery,
+    evidence: Evidence,
+    found: Sequence[Found],
+    trees: Trees | None,
+    speakers: Set[str] = frozenset(),
+) -> Explanation:
     """Return why each of `found` was found, in their order."""
     idf = np.array(evidence.counts.idf)
     shares = idf / idf.sum() if idf.sum() else idf
@@ -122,6 +129,7 @@ def explain(parsed: ParsedQuery, evidence: Evidence, found: Sequence[Found], tre
         ),
         phrases=tuple(" ".join(phrase) for phrase in parsed.phrases),
         read_as=dict(parsed.read_as),
+        speakers=tuple(sorted(speakers)),
         found_by_words=len(evidence.lexical),
         found_by_meaning=len(evidence.dense),
         found_by_both=len(evidence.lexical.keys() & evidence.dense.keys()),
@@ -134,6 +142,7 @@ def explanation_text(explanation: Explanation) -> list[str]:
     words = ", ".join(f"{one.word} {one.share:.0%} (in {one.windows} windows)" for one in explanation.words)
     order = "in order of score" if explanation.order == "score" else "in the learned order"
     read = "".join(f"\n{word} was never said and is read as {meant}" for word, meant in explanation.read_as.items())
+    read += f"\nwhat {', '.join(explanation.speakers)} says stands further up" if explanation.speakers else ""
     head = (
         f"words: {words or 'none'}\nfound: {explanation.found_by_words} windows by word, "
         f"{explanation.found_by_meaning} by meaning, {explanation.found_by_both} of them by both; {order}{read}"

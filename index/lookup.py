@@ -25,6 +25,7 @@ from index.lexical import LexicalQuery
 from index.manifest import index_folder
 from index.query import MAX_WORDS, Filters, ParsedQuery
 from index.ranker import Counts, Place, count_terms, lexical_scores
+from index.speakers import Names, named_in
 from index.spelling import Spelling
 from index.wording import Form, other_forms
 from store.database import Database
@@ -49,6 +50,7 @@ class Sides:
 
     generation: Generation
     parsed: ParsedQuery
+    speakers: Names
     counts: Counts
     lexical: Scores
     dense: Scores
@@ -79,7 +81,8 @@ class Lookup:
         """Return what words and meaning find, `depth` windows each, within the settings' time budget."""
         generation = self.readers.current()
         wait([self.embedders.opening], timeout=OPENING_S)  # only the first search waits here; the budget is for searching
-        parsed, asked, counts = self._read(generation, parsed)
+        speakers = named_in(parsed.text, generation.parts)
+        parsed, asked, counts = self._read(generation, parsed, speakers)
         finder = self._finders.of(generation)
         if parsed.phrases:  # only what holds the phrases may be found, so words go first and meaning orders
             lexical = self.pool.submit(_by_phrases, finder, generation, asked, filters, counts, parsed.only_phrases)
@@ -90,15 +93,16 @@ class Lookup:
             do = _done if finder is PARTS else self.pool.submit  # what asks another machine must not be waited for
             lexical = do(_by_words, finder, generation, asked, filters, counts, depth)
         found, degraded = self._in_time({"lexical": lexical, "dense": dense})
-        return Sides(generation, parsed, counts, _first(found["lexical"], depth), found["dense"], degraded)
+        return Sides(generation, parsed, speakers, counts, _first(found["lexical"], depth), found["dense"], degraded)
 
-    def _read(self, generation: Generation, parsed: ParsedQuery) -> tuple[ParsedQuery, LexicalQuery, Counts]:
-        """Return the query with the words that were meant, what to look for, and how often it is said."""
+    def _read(self, generation: Generation, parsed: ParsedQuery, speakers: Names) -> tuple[ParsedQuery, LexicalQuery, Counts]:
+        """Return the query with the words that were meant, what to look for, and how often it is said. Speakers are known."""
         forms = other_forms(words(parsed.text)[:MAX_WORDS])
         terms, several = _with_forms(generation, parsed, forms)
         counts = count_terms(generation.parts, terms, several)
+        known = {*forms, *(word for name in speakers for word in words(name))}
         unknown = [
-            word for word in parsed.loose_words if not forms.get(word) and _is_unknown(generation, counts, parsed.words.index(word))
+            word for word in parsed.loose_words if word not in known and _is_unknown(generation, counts, parsed.words.index(word))
         ]
         typing = parsed.words[-1] if parsed.is_typing else ""
         meant = {word: self._spelling.meant(generation, word, typing=word == typing) for word in unknown}

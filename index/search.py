@@ -28,6 +28,7 @@ from index.moments import Found, find_moments
 from index.query import Filters, ParsedQuery, parse_query
 from index.ranker import Place, Ranked, Ranking, coverage, fuse, scaled
 from index.recency import faded
+from index.speakers import favoured
 from index.trees import learned_scores, open_trees
 from store.database import Database
 from store.links import has_secret
@@ -93,7 +94,7 @@ class Searcher:
         evidence = Evidence(
             sides.generation.parts, sides.counts, sides.lexical, sides.dense, by_score, looked.ranking, places, features
         )
-        return answer, explain(sides.parsed, evidence, looked.found, trees)
+        return answer, explain(sides.parsed, evidence, looked.found, trees, sides.speakers)
 
     def _ask(self, query: str, limit: int, filters: Filters, sort: str) -> tuple[SearchAnswer, Looked | None]:
         started = time.perf_counter()
@@ -105,6 +106,7 @@ class Searcher:
             ranking = self.rank(sides)
             moments: list[tuple[Found, Moment]] = []
             if parsed.phrases or not self._nothing_fits(sides, ranking):
+                ranking = favoured(sides.generation.parts, ranking, sides.speakers)
                 ranking = faded(sides.generation.parts, ranking) if sort == "recent" else ranking
                 moments = self._best(sides, ranking, limit) if sort != "newest" else self._newest(sides, ranking, limit)
             shown = tuple(moment for _, moment in moments)

@@ -110,6 +110,17 @@ def test_of_what_fits_alike_the_recent_comes_first(catalogue: Catalogue) -> None
     assert catalogue[1][answer.moments[0].episode_id] == "sea"  # what fits far better stays first
 
 
+def test_what_a_named_speaker_says_comes_first(catalogue: Catalogue) -> None:
+    searcher = catalogue[0]
+    everybody = [moment.speaker for moment in searcher.search("salt in the water").moments]
+    assert everybody[0] == "Cleo" and "Ana" in everybody
+    answer, why = searcher.explain("what does Ana say about salt in the water")
+    assert answer.moments[0].speaker == "Ana" and answer.understood == ""
+    assert why is not None and why.speakers == ("ana",)
+    _, why = searcher.explain("what does ana say about salt in the water")  # no capital: it may be any word
+    assert why is not None and why.speakers == ()
+
+
 def test_newest_first(catalogue: Catalogue) -> None:
     moments = catalogue[0].search("salt water oven kitchen", sort="newest").moments
     assert [moment.published for moment in moments] == sorted((moment.published for moment in moments), reverse=True)
