@@ -40,7 +40,7 @@ from store.shelf import Shelf
 __all__ = ["Filters", "Searcher", "Sides", "highlights"]
 
 DEPTH = 100  # windows that each side hands on
-NEWEST_SHARE = 0.5  # sorted by date, what scores less than this share of the best is left out
+NEWEST_SHARE = 0.4  # sorted by date, what scores less than this share of the best is left out
 NEWEST_DEPTH = 50
 LEARNED = 64  # windows, best by score first, that the learned order may move; with all 170 candidates it gains nothing more
 AT_ONCE = max(2, os.cpu_count() or 2)  # searches; more only pass the interpreter around: 16 on 2 cores answer half as many a second
