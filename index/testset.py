@@ -222,7 +222,7 @@ def _mixed(episodes: Sequence[Episode]) -> list[Episode]:
 
 
 def _evenly(found: dict[str, list[Question]], wanted: int) -> Iterator[Question]:
-    """Take the first of each kind, as many of one as of another as long as they last."""
+    """Take the first of each kind, as many of one as of another as long as they last; of episodes not asked about first."""
     counts = dict.fromkeys(found, 0)
     while sum(counts.values()) < wanted:
         more = [kind for kind, questions in found.items() if counts[kind] < len(questions)]
@@ -230,8 +230,14 @@ def _evenly(found: dict[str, list[Question]], wanted: int) -> Iterator[Question]
             break
         for kind in more[: wanted - sum(counts.values())]:
             counts[kind] += 1
+    asked_about: set[str] = set()
     for kind, count in counts.items():
-        yield from found[kind][:count]
+        left = list(found[kind])
+        for _ in range(count):
+            question = next((one for one in left if one.episode_id not in asked_about), left[0])
+            left.remove(question)
+            asked_about.add(question.episode_id)
+            yield question
 
 
 def _kept(sentence: str, rarest: Sequence[str]) -> str:

@@ -153,6 +153,16 @@ def add_talk(database: Database, stage: IndexStage, name: str, *, guid: str = ""
     return episode_id
 
 
+def indexed(folder: Path) -> Database:
+    """All talks, stored in `folder` and indexed."""
+    database = Database.in_folder(folder)
+    maker = stage(database)
+    for name in TALKS:
+        add_talk(database, maker, name)
+    maker.publish()
+    return database
+
+
 def stage(database: Database) -> IndexStage:
     made = IndexStage(settings(database.folder), database)
     made._embedder = embedder()

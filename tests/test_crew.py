@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from store.database import Database
 from tests import talks
 from ui.answers import Answers, Ask
 from ui.crew import Crew
@@ -22,12 +21,7 @@ QUESTIONS = ["why is the sea salty", "what makes bread rise", "how much salt", "
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    database = Database.in_folder(tmp_path_factory.mktemp("crew"))
-    stage = talks.stage(database)
-    for name in talks.TALKS:
-        talks.add_talk(database, stage, name)
-    stage.publish()
-    return database.folder
+    return talks.indexed(tmp_path_factory.mktemp("crew")).folder
 
 
 def until(holds: Callable[[], bool], seconds: float) -> bool:

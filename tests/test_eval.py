@@ -101,7 +101,7 @@ def test_the_same_catalogue_gives_the_same_questions(catalogue: Database) -> Non
         assert 1 <= max(counts) <= PER_EPISODE
     few = make_test_set(catalogue, 6).questions
     assert len(few) == 6 and set(few) <= set(made.questions)
-    assert len({question.episode_id for question in few}) >= 2  # each kind begins with the same ones; which, the ids decide
+    assert len({question.episode_id for question in few}) >= 4
 
 
 def test_questions_stand_where_the_publisher_says(catalogue: Database) -> None:

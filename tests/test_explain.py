@@ -4,17 +4,12 @@ import pytest
 
 from index.explain import explanation_text
 from index.search import Searcher
-from store.database import Database
 from tests import talks
 
 
 @pytest.fixture(scope="module")
 def searcher(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
-    database = Database.in_folder(tmp_path_factory.mktemp("explain"))
-    stage = talks.stage(database)
-    for name in talks.TALKS:
-        talks.add_talk(database, stage, name)
-    stage.publish()
+    database = talks.indexed(tmp_path_factory.mktemp("explain"))
     return Searcher(talks.settings(database.folder), database, talks.embedder())
 
 

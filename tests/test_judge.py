@@ -43,12 +43,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Database:
-    made = Database.in_folder(tmp_path_factory.mktemp("judge"))
-    stage = talks.stage(made)
-    for name in talks.TALKS:
-        talks.add_talk(made, stage, name)
-    stage.publish()
-    return made
+    return talks.indexed(tmp_path_factory.mktemp("judge"))
 
 
 def order_of(searcher: Searcher) -> list[tuple[str, float]]:

@@ -464,4 +464,9 @@ def test_a_site_that_asks_for_a_long_pause_gets_it(web: Web) -> None:
 
 def test_a_torn_file_of_turns_is_an_empty_one(tmp_path: Path) -> None:
     (tmp_path / "pauses.json").write_bytes(b'{"h": 99')
+    began = time.monotonic()
     Pauses(tmp_path, 0.0).wait("h")
+    assert time.monotonic() - began < 1
+    Pauses(tmp_path, 0.0).hold("h", 3600)
+    with pytest.raises(SourceBusy):  # and it keeps turns again
+        Pauses(tmp_path, 0.0).wait("h")
